@@ -1,0 +1,1 @@
+"""The data side of Shardwright: from a recipe to a published dataset."""

@@ -1,0 +1,64 @@
+"""What the stages of one build share: the recipe, the folders, the media store, the executor, and what was found so far."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pipeline.executor import Executor
+    from pipeline.manifest import Manifest
+    from pipeline.media.store import MediaStore
+    from pipeline.recipe import Recipe
+    from pipeline.report import Display
+    from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AnnotationFile:
+    """One annotation file that a config reads."""
+
+    config: str
+    split: str | None
+    """The split whose own file it is; None when splits divide the config's rows."""
+    source: str
+    name: str
+    """POSIX path inside the source: what rejects and the manifest say."""
+    path: Path
+    sha256: str
+    size: int
+    """Bytes."""
+    key: str = ""
+    """What its records are called: a fingerprint of the file and of everything that decides how it is converted."""
+
+
+@dataclass(kw_only=True)
+class Build:
+    """One build of one recipe."""
+
+    recipe: Recipe
+    workspace: Workspace
+    store: MediaStore
+    executor: Executor
+    display: Display
+    manifest: Manifest
+    roots: dict[str, Path] = field(default_factory=dict)
+    """Source -> the folder its files are in; found by `download`."""
+    files: list[AnnotationFile] = field(default_factory=list)
+    """Every annotation file in the order of the rows; found by `download`, keyed by `convert`."""
+
+    def files_of(self, config: str) -> list[AnnotationFile]:
+        """Return the annotation files of a config, in the order of its rows."""
+        return [file for file in self.files if file.config == config]
+
+
+def sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Add up counts by reason, sorted by reason."""
+    total: Counter[str] = Counter()
+    for part in counts:
+        total.update(part)
+    return dict(sorted(total.items()))

@@ -1,0 +1,365 @@
+"""Raw values to a column's type: exactly, or with a reason why not. Nothing is coerced unless the recipe says so.
+
+A column is first tried whole (types by `set(map(type, …))`, then one Arrow call); only when that fails are its
+values taken one by one, to name the rows at fault.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.column_type import ClassLabel, ColumnType, Json, ListOf, Media, Scalar, Struct, arrow_type
+from pipeline.errors import RowRejected
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.recipe_spec import FieldSpec
+    from pipeline.schema import Column
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
+_EXACT_IN_FLOAT64 = 2**53
+_PYTHON_TYPES: dict[str, type] = {"string": str, "bool": bool, "binary": bytes}
+_WORDS = {"true": True, "false": False}
+
+
+def shown(value: Any) -> str:
+    """Write a value for a message: as Python would, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+class Missing:
+    """The value of a column that a record does not have."""
+
+    def __repr__(self) -> str:
+        return "missing"
+
+
+MISSING = Missing()
+
+
+class ColumnConformer:
+    """Brings the raw values of one column to its type and checks its rules."""
+
+    def __init__(self, column: Column, field: FieldSpec | None, *, untyped: bool) -> None:
+        """`untyped`: the file's format has no types (CSV, TSV), so the schema's type says how a text is read."""
+        self.column = column
+        self.field = field
+        self.untyped = untyped
+        self.arrow_type = arrow_type(column.type)
+        self.storage_type = pa.string() if isinstance(column.type, Json) else self.arrow_type
+        self.unused: set[str] = set()
+        """Keys of structs that the schema does not name, as `column[].key`."""
+        self._pattern = re.compile(column.rules.pattern) if column.rules.pattern is not None else None
+        self._allowed = set(column.rules.values) if column.rules.values is not None else None
+        self._class_numbers = (
+            {name: number for number, name in enumerate(column.type.names)} if isinstance(column.type, ClassLabel) else {}
+        )
+
+    def conform(self, values: list[Any], bad: dict[int, RowRejected]) -> pa.Array:
+        """Return the column as an Arrow array; the rows at fault are null and named in `bad`.
+
+        Rows that are in `bad` already may hold anything.
+        """
+        if self.field is not None and (self.field.default is not None or self.field.parse is not None):
+            values = [self._prepared(value, position, bad) for position, value in enumerate(values)]
+        array = self._whole(values)
+        if array is not None:
+            return array
+        good = [None if position in bad else self._single(value, position, bad) for position, value in enumerate(values)]
+        return self._extension(pa.array(good, self.storage_type))
+
+    def _prepared(self, value: Any, position: int, bad: dict[int, RowRejected]) -> Any:
+        """Fill in the default and read the text as the recipe says."""
+        field = self.field
+        assert field is not None
+        if field.default is not None and (value is None or value is MISSING or (isinstance(value, str) and not value.strip())):
+            return field.default
+        if field.parse is None or not isinstance(value, str):
+            return value
+        try:
+            return _parse_text(value, field)
+        except RowRejected as error:
+            bad.setdefault(position, RowRejected(error.code, f"{self.column.name}: {error.message}"))
+            return None
+
+    def _extension(self, array: pa.Array) -> pa.Array:
+        return array if array.type == self.arrow_type else pa.ExtensionArray.from_storage(self.arrow_type, array)
+
+    def _whole(self, values: list[Any]) -> pa.Array | None:
+        """Convert all values at once; None when any of them needs a closer look."""
+        if MISSING in values:
+            if not self.column.rules.nullable:
+                return None
+            values = [None if value is MISSING else value for value in values]
+        try:
+            array = self._array(values, self.column.type, self.column.name)
+        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError, ValueError):
+            return None
+        if array is None or not self._rules_hold(array, values):
+            return None
+        return self._extension(array)
+
+    def _array(self, values: Sequence[Any], kind: ColumnType, name: str) -> pa.Array | None:
+        types = set(map(type, values)) - {type(None)}
+        match kind:
+            case Scalar(dtype):
+                if dtype in _PYTHON_TYPES:
+                    return pa.array(values, arrow_type(kind)) if types <= {_PYTHON_TYPES[dtype]} else None
+                if dtype.startswith("float"):
+                    if types - {float}:
+                        return None
+                    return pa.array(values, arrow_type(kind))
+                return pa.array(values, arrow_type(kind)) if types <= {int} else None
+            case ClassLabel():
+                if types - {str}:
+                    return None
+                numbers = [None if value is None else self._class_numbers.get(value, -1) for value in values]
+                return None if -1 in numbers else pa.array(numbers, pa.int64())
+            case ListOf(item):
+                if types - {list}:
+                    return None
+                flat = self._array([inner for value in values if value for inner in value], item, f"{name}[]")
+                if flat is None:
+                    return None
+                lengths = pa.array([None if value is None else len(value) for value in values], pa.int32())
+                offsets = pc.cumulative_sum(pc.fill_null(lengths, 0))
+                offsets = pa.concat_arrays([pa.array([0], pa.int32()), offsets])
+                mask = pc.is_null(lengths) if lengths.null_count else None
+                return pa.ListArray.from_arrays(offsets, flat, type=arrow_type(kind), mask=mask)
+            case Struct(fields):
+                if types - {dict}:
+                    return None
+                known = {field for field, _ in fields}
+                for value in values:
+                    if value is not None and len(value) > sum(field in value for field in known):
+                        self.unused.update(f"{name}.{key}" for key in value if key not in known)
+                columns = []
+                for field, inner in fields:
+                    column = self._array([None if v is None else v.get(field) for v in values], inner, f"{name}.{field}")
+                    if column is None:
+                        return None
+                    columns.append(column)
+                mask = pa.array([value is None for value in values]) if None in values else None
+                return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)), mask=mask)
+            case _:
+                return None
+
+    def _rules_hold(self, array: pa.Array, values: list[Any]) -> bool:
+        rules = self.column.rules
+        if array.null_count and not rules.nullable:
+            return False
+        if len(array) == array.null_count:
+            return True
+        if rules.min is not None and not pc.min(array).as_py() >= rules.min:
+            return False
+        if rules.max is not None and not pc.max(array).as_py() <= rules.max:
+            return False
+        if rules.min_length is not None or rules.max_length is not None:
+            lengths = pc.utf8_length(array) if pa.types.is_string(array.type) else pc.list_value_length(array)
+            if rules.min_length is not None and pc.min(lengths).as_py() < rules.min_length:
+                return False
+            if rules.max_length is not None and pc.max(lengths).as_py() > rules.max_length:
+                return False
+        if self._pattern is not None and not all(v is None or self._pattern.fullmatch(v) for v in values):
+            return False
+        return self._allowed is None or set(values) - {None} <= self._allowed
+
+    def _single(self, value: Any, position: int, bad: dict[int, RowRejected]) -> Any:
+        """Bring one value to its type, or note why the row is left out."""
+        name, rules = self.column.name, self.column.rules
+        try:
+            if value is None or value is MISSING:
+                if not rules.nullable:
+                    what = "is null" if value is None else "is not in the record"
+                    raise RowRejected("schema.null", f"{name} {what}, and the schema says it must have a value")
+                return None
+            result = self._value(value, self.column.type, name)
+            if result is None:
+                if not rules.nullable:
+                    raise RowRejected("schema.null", f"{name} is blank, and the schema says it must have a value")
+                return None
+            self._check_rules(result, value)
+        except RowRejected as error:
+            bad.setdefault(position, error)
+            return None
+        return result
+
+    def _check_rules(self, result: Any, raw: Any) -> None:
+        name, rules = self.column.name, self.column.rules
+
+        def reject(what: str) -> None:
+            raise RowRejected("schema.rule", f"{name} is {shown(raw)}; {what}")
+
+        if rules.min is not None and not result >= rules.min:
+            reject(f"the smallest value allowed is {rules.min}")
+        if rules.max is not None and not result <= rules.max:
+            reject(f"the largest value allowed is {rules.max}")
+        if rules.min_length is not None and len(result) < rules.min_length:
+            reject(f"its length is {len(result)}, and at least {rules.min_length} is allowed")
+        if rules.max_length is not None and len(result) > rules.max_length:
+            reject(f"its length is {len(result)}, and at most {rules.max_length} is allowed")
+        if self._pattern is not None and not self._pattern.fullmatch(result):
+            reject(f"it must match {self._pattern.pattern}")
+        if self._allowed is not None and result not in self._allowed:
+            reject(f"allowed: {', '.join(map(repr, rules.values or []))}")
+
+    def _value(self, value: Any, kind: ColumnType, name: str) -> Any:
+        """Bring one value to its type; raises RowRejected."""
+        match kind:
+            case Scalar(dtype):
+                return _scalar(value, dtype, name, untyped=self.untyped)
+            case ClassLabel(names):
+                if isinstance(value, str) and value in names:
+                    return names.index(value)
+                if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
+                    return value
+                raise RowRejected("schema.label", f"{name} is {shown(value)}; allowed: {', '.join(names)}")
+            case Json():
+                return _json_text(value, name)
+            case ListOf(item):
+                if not isinstance(value, list):
+                    raise _type_error(name, value, "a list")
+                return [None if v is None else self._value(v, item, f"{name}[{i}]") for i, v in enumerate(value)]
+            case Struct(fields):
+                if not isinstance(value, dict):
+                    raise _type_error(name, value, "a mapping")
+                known = {field for field, _ in fields}
+                self.unused.update(f"{name}.{key}" for key in value if key not in known)
+                return {
+                    field: None if value.get(field) is None else self._value(value[field], inner, f"{name}.{field}")
+                    for field, inner in fields
+                }
+            case Media():
+                raise AssertionError("media columns are not conformed")
+
+
+def _type_error(name: str, value: Any, wanted: str) -> RowRejected:
+    return RowRejected("schema.type", f"{name} is {shown(value)}, a {type(value).__name__}, not {wanted}")
+
+
+def _scalar(value: Any, dtype: str, name: str, *, untyped: bool) -> Any:
+    if dtype == "string":
+        if not isinstance(value, str):
+            raise _type_error(name, value, "a text")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise RowRejected("schema.text", f"{name} holds half of a surrogate pair, which is no character") from None
+        return value
+    if untyped and isinstance(value, str) and dtype != "binary":
+        value = _from_untyped(value, dtype, name)
+        if value is None:
+            return None
+    if dtype in _PYTHON_TYPES:
+        if type(value) is not _PYTHON_TYPES[dtype]:
+            raise _type_error(name, value, f"a {dtype}")
+        return value
+    if dtype.startswith("float"):
+        return _float(value, dtype, name)
+    if type(value) is not int:
+        raise _type_error(name, value, f"an integer ({dtype})")
+    bits = int(dtype.removeprefix("u").removeprefix("int"))
+    low, high = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    if not low <= value <= high:
+        raise RowRejected("schema.range", f"{name} is {shown(value)}; an {dtype} holds {low} to {high}")
+    return value
+
+
+def _float(value: Any, dtype: str, name: str) -> float:
+    if type(value) is int:
+        if abs(value) > _EXACT_IN_FLOAT64 and (abs(value) > 2**1023 or int(float(value)) != value):
+            raise RowRejected("schema.range", f"{name} is {shown(value)}, which a {dtype} cannot hold exactly")
+        return float(value)
+    if type(value) is not float:
+        raise _type_error(name, value, f"a number ({dtype})")
+    return value
+
+
+def _from_untyped(value: str, dtype: str, name: str) -> Any:
+    """Read the text of a CSV cell as the schema's type: canonical numbers only, so that "007" is no number."""
+    text = value.strip()
+    if not text:
+        return None
+    if dtype == "bool":
+        if text.lower() in _WORDS:
+            return _WORDS[text.lower()]
+        raise RowRejected("schema.type", f"{name} is {shown(value)}; a bool is true or false")
+    if dtype.startswith("float"):
+        if _NUMBER.match(text) and math.isfinite(float(text)):
+            return float(text)
+        raise RowRejected("schema.type", f"{name} is {shown(value)}, not a plain number; `parse: number` reads others")
+    if _INTEGER.match(text):
+        return int(text)
+    raise RowRejected("schema.type", f"{name} is {shown(value)}, not a plain integer; `parse: integer` reads others")
+
+
+def _json_text(value: Any, name: str) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode().decode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise RowRejected("schema.json", f"{name} cannot be written as JSON: {error}") from None
+
+
+def _parse_text(value: str, field: FieldSpec) -> Any:
+    """Read a text as `parse` says; a blank one is null.
+
+    Raises:
+        RowRejected: the text is something else.
+    """
+    text = value.strip()
+    if not text:
+        return None
+    match field.parse:
+        case "list":
+            return [piece.strip() for piece in text.split(field.separator)]
+        case "json":
+            try:
+                return json.loads(text, parse_constant=_no_constant)
+            except (ValueError, RecursionError) as error:
+                raise RowRejected("parse.json", f"{shown(value)} is not JSON: {error}") from None
+        case "boolean":
+            if text.lower() in _WORDS:
+                return _WORDS[text.lower()]
+            raise RowRejected("parse.boolean", f"{shown(value)} is neither true nor false")
+        case "integer" | "number":
+            return _parse_number(text, field)
+        case _:
+            return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _parse_number(text: str, field: FieldSpec) -> int | float:
+    plain = text.removeprefix("+")
+    if field.thousands is not None:
+        head, mark, tail = plain.partition(field.decimal)
+        if field.thousands in head:
+            groups = head.removeprefix("-").split(field.thousands)
+            if not 1 <= len(groups[0]) <= 3 or any(len(group) != 3 for group in groups[1:]):
+                raise RowRejected(f"parse.{field.parse}", f"{shown(text)} has its thousands marks in odd places")
+            head = head.replace(field.thousands, "")
+        plain = head + mark + tail
+    if field.decimal != ".":
+        if "." in plain:
+            raise RowRejected(f"parse.{field.parse}", f"{shown(text)} has a point, but the decimal mark is {field.decimal!r}")
+        plain = plain.replace(field.decimal, ".")
+    try:
+        if not plain.isascii() or "_" in plain or " " in plain:
+            raise ValueError
+        number = int(plain) if field.parse == "integer" else float(plain)
+        if not math.isfinite(number):
+            raise ValueError
+    except (ValueError, OverflowError):
+        raise RowRejected(f"parse.{field.parse}", f"{shown(text)} is no {field.parse}") from None
+    return number

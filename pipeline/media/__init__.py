@@ -1,0 +1,1 @@
+"""Media: the content-addressed store, and the doors to Pillow and PyAV."""

@@ -1,0 +1,82 @@
+"""The door to Pillow: probe an image and prove that its first frame decodes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from pipeline.errors import RowRejected
+from pipeline.media.facts import MediaFacts
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+MAX_PIXELS = 178_956_970
+"""Pillow's own limit for an error (twice `MAX_IMAGE_PIXELS`, 256 MiB of RGB times two): larger is a decompression bomb."""
+
+_ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
+"""EXIF orientation -> degrees clockwise to show it upright (Exif 2.32, tag 0x0112); mirrored ones are turned alike."""
+
+
+def probe_image(source: Path | bytes) -> MediaFacts:
+    """Return the facts of an image.
+
+    The first frame is decoded whole, because a truncated file opens without complaint.
+
+    Raises:
+        RowRejected: `media.empty`, `media.kind` (no image), `media.bomb`, `media.decode`.
+    """
+    if (not source if isinstance(source, bytes) else source.stat().st_size == 0):
+        raise RowRejected("media.empty", "the file has 0 bytes")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                return _facts(image)
+        except UnidentifiedImageError:
+            raise RowRejected("media.kind", "this is no image that Pillow knows") from None
+        except Image.DecompressionBombError as error:
+            raise RowRejected("media.bomb", str(error)) from None
+        except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, ArithmeticError) as error:
+            # Pillow's plugins raise all of these on damaged files
+            raise RowRejected("media.decode", f"the image does not decode: {error}") from None
+        except MemoryError:
+            raise RowRejected("media.bomb", "the image does not fit into memory") from None
+
+
+def _facts(image: ImageFile) -> MediaFacts:
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise RowRejected("media.bomb", f"{width} x {height} pixels; at most {MAX_PIXELS:,} are allowed")
+    # GIF and friends decode frame by frame, so count before the first one is loaded
+    frames = int(getattr(image, "n_frames", 1))
+    mode = image.mode
+    image.load()
+    orientation = _orientation(image)
+    rotation = _ROTATIONS.get(orientation or 1, 0)
+    if rotation in (90, 270):
+        width, height = height, width
+    return MediaFacts(
+        kind="image",
+        format=(image.format or "unknown").lower(),
+        width=width,
+        height=height,
+        rotation=rotation,
+        frames=frames,
+        mode=mode,
+        exif_orientation=orientation,
+        animated=frames > 1,
+    )
+
+
+def _orientation(image: ImageFile) -> int | None:
+    """Return the EXIF orientation; damaged EXIF is no reason to lose a picture that decodes."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError):
+        return None
+    return value if isinstance(value, int) and 1 <= value <= 8 else None

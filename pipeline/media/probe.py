@@ -1,0 +1,34 @@
+"""Hash and probe media; opens the doors to Pillow and FFmpeg only when they are needed."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pipeline.media.facts import MediaFacts
+
+PROBE_VERSION = 1
+"""Raised when a probe finds out more or other things, so that old facts are not believed."""
+
+
+def probe(source: Path | bytes, kind: str) -> MediaFacts:
+    """Return the facts of an image or a video; raises RowRejected with a `media.*` code."""
+    if kind == "image":
+        from pipeline.media.image import probe_image
+
+        return probe_image(source)
+    from pipeline.media.video import probe_video
+
+    return probe_video(source)
+
+
+def hash_file(path: Path) -> tuple[str, int]:
+    """Return the sha256 and size of a file."""
+    with path.open("rb", buffering=0) as file:
+        digest = hashlib.file_digest(file, "sha256")
+        return digest.hexdigest(), file.tell()
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return the sha256 of some bytes."""
+    return hashlib.sha256(data).hexdigest()

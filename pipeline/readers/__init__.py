@@ -1,0 +1,1 @@
+"""Readers: one annotation file in, batches of raw records with their lines out, streaming."""

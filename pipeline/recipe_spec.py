@@ -1,0 +1,353 @@
+"""What a recipe may say: every key of its YAML, with a line on each. `recipe.py` checks it whole."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import ByteSize, Field, field_validator, model_validator
+
+from pipeline.document import Strict
+from pipeline.template import is_template
+
+MB = 1_000_000
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class SourceSpec(Strict):
+    """Where raw files come from."""
+
+    path: str = Field(min_length=1)
+    """A folder, an annotation file or an archive (zip, tar, tar.gz, tar.zst), relative to the recipe file."""
+    license: str | None = None
+    """The licence of these files, e.g. `cc-by-4.0`; the card lists it."""
+    credit: str | None = None
+    """Whom to thank, and where the files come from; the card lists it."""
+    max_members: int = Field(default=1_000_000, ge=1)
+    """Archives: members allowed at the most."""
+    max_unpacked: ByteSize = ByteSize(1_000_000 * MB)
+    """Archives: bytes allowed in all once unpacked."""
+    max_ratio: int = Field(default=200, ge=1)
+    """Archives: how many times larger unpacked data may be than packed."""
+
+    @field_validator("max_unpacked", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _byte_size(value)
+
+
+def _byte_size(value: Any) -> Any:
+    """Read `500MB` or a plain number of bytes."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        size = TypeAdapter(ByteSize).validate_python(value)
+    except ValidationError:
+        raise ValueError(f"{value!r} is not a size; write a number of bytes, or e.g. 500MB, 2GB, 64MiB") from None
+    if size < 1:
+        raise ValueError(f"{value!r} is not a size above zero")
+    return size
+
+
+class RowsSpec(Strict):
+    """Which annotation files hold the rows, and how to read them; all but source and files may be left out."""
+
+    source: str | None = None
+    """The name of a source; may be left out when there is only one."""
+    files: list[str] = Field(min_length=1)
+    """File names or glob patterns inside the source."""
+    format: Literal["json", "jsonl", "csv", "tsv", "parquet"] | None = None
+    """Left out: detected by content."""
+    encoding: str | None = None
+    """Left out: UTF-8, or what a byte order mark says."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """CSV: left out: detected."""
+    quote: str | None = Field(default='"', min_length=1, max_length=1)
+    """CSV: the quote character; null: none."""
+    escape: str | None = Field(default=None, min_length=1, max_length=1)
+    """CSV: the escape character."""
+    header: bool | list[str] = True
+    """CSV: a list names the columns of a file without a header."""
+    records: str | None = None
+    """JSON: dotted path to the records, e.g. `data.annotations`."""
+    key: str | None = None
+    """JSON keyed object: the column that receives the key."""
+    reader: str | None = Field(default=None, pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
+    """The escape hatch: `my_rows.py:rows`, a function from a path to (line, row) pairs."""
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return _as_list(value)
+
+
+class SplitSpec(RowsSpec):
+    """One split: rows of its own files, or a part of the config's rows."""
+
+    files: list[str] = Field(default_factory=list)
+    """Its own annotation files; then nothing below is given."""
+    share: float | None = Field(default=None, gt=0, le=1)
+    """A share of the rows: `train: 0.9`."""
+    count: int | None = Field(default=None, ge=1)
+    """A number of rows drawn with the seed."""
+    first: int | None = Field(default=None, ge=1)
+    """The first rows in file order."""
+    last: int | None = Field(default=None, ge=1)
+    """The last rows in file order."""
+    rest: bool = False
+    """All rows that no other split takes: `train: rest`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return {"share": float(value)}
+        if value == "rest":
+            return {"rest": True}
+        if isinstance(value, str):
+            raise ValueError(f"{value!r} is not a split; write a share such as 0.9, `rest`, or {{last: 4}}")
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> SplitSpec:
+        ways = [bool(self.files), self.share, self.count, self.first, self.last, self.rest]
+        if sum(bool(way) for way in ways) != 1:
+            raise ValueError("a split is exactly one of files, share, count, first, last, rest")
+        if not self.files and (given := self.model_fields_set & set(RowsSpec.model_fields)):
+            raise ValueError(f"{', '.join(sorted(given))} belongs to a split with files of its own, or under `rows`")
+        return self
+
+
+class SplitBySpec(Strict):
+    """How rows are put into splits."""
+
+    group: str = "media"
+    """What stays together on one side: `media` (rows that share an image or clip), `none`, or a column."""
+    stratify: str | None = None
+    """A column whose values are spread evenly over the splits."""
+    seed: int = 0
+    """The seed of every draw."""
+    leaks: Literal["reject", "keep"] = "reject"
+    """Splits by file, first or last: a group found on two sides stays in the smaller split and is rejected elsewhere."""
+
+
+class FieldSpec(Strict):
+    """Where a column's value comes from."""
+
+    source_column: str | None = Field(default=None, alias="from")
+    """A column of the raw record."""
+    template: str | None = None
+    """A template over the raw record."""
+    default: Any = None
+    """The value for a null, missing or blank one."""
+    parse: Literal["integer", "number", "boolean", "json", "list"] | None = None
+    """Read a text as this; without it a text stays a text."""
+    thousands: str | None = Field(default=None, min_length=1, max_length=1)
+    """parse integer or number: the separator of thousands, e.g. a comma."""
+    decimal: str = Field(default=".", min_length=1, max_length=1)
+    """parse number: the decimal mark."""
+    separator: str | None = Field(default=None, min_length=1)
+    """parse list: what stands between the items."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"template": value} if is_template(value) else {"from": value}
+        if isinstance(value, int | float | bool):
+            raise ValueError(f"{value!r} is not a field; write a column name, a template, or {{default: {value!r}}}")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> FieldSpec:
+        if self.source_column is not None and self.template is not None:
+            raise ValueError("a field has `from` or `template`, not both")
+        if self.thousands is not None and self.parse not in ("integer", "number"):
+            raise ValueError("`thousands` goes with `parse: integer` or `parse: number`")
+        if (self.separator is None) != (self.parse != "list"):
+            raise ValueError("`parse: list` needs a `separator`, and nothing else has one")
+        if self.thousands == self.decimal:
+            raise ValueError("the separator of thousands and the decimal mark are the same")
+        return self
+
+
+class MediaSpec(Strict):
+    """Where a column's images or videos come from."""
+
+    source_column: str | None = Field(default=None, alias="from")
+    """The column of the raw record with the path (or the list of paths); left out: the column of the same name."""
+    path: str | None = None
+    """A template for the path, e.g. `images/{{ image }}.jpg`; `item` is one item of `from`."""
+    source: str | None = None
+    """The source the path is in; left out: the row's own source."""
+    relative_to: Literal["root", "file"] = "root"
+    """What a relative path starts from: the source's root, or the folder of the annotation file."""
+    within: str | None = None
+    """A wider folder (relative to the recipe) that media may lie in; left out: the source's root."""
+    missing: Literal["reject", "keep", "fail"] = "reject"
+    """A medium that cannot be had: reject the row, keep the row without it, or stop the build."""
+
+
+class RejectsSpec(Strict):
+    """How much may be lost."""
+
+    max_share: float = Field(default=0.05, ge=0, le=1)
+    """More broken rows than this share stop the build, with the table of reasons. Curated and split rows do not count."""
+
+    @field_validator("max_share", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class _Sides(Strict):
+    min_width: int | None = Field(default=None, ge=1)
+    """Pixels."""
+    max_width: int | None = Field(default=None, ge=1)
+    """Pixels."""
+    min_height: int | None = Field(default=None, ge=1)
+    """Pixels."""
+    max_height: int | None = Field(default=None, ge=1)
+    """Pixels."""
+    min_side: int | None = Field(default=None, ge=1)
+    """Pixels of the shorter side."""
+    max_side: int | None = Field(default=None, ge=1)
+    """Pixels of the longer side."""
+    max_aspect: float | None = Field(default=None, ge=1)
+    """Longer side over shorter side."""
+    max_bytes: ByteSize | None = None
+    """Size of the file."""
+
+    @field_validator("max_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _byte_size(value)
+
+    @field_validator("max_aspect", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class ImageFilter(_Sides):
+    """Images that may stay."""
+
+    animated: bool | None = None
+    """Only animated images, or only still ones."""
+
+
+class VideoFilter(_Sides):
+    """Videos that may stay."""
+
+    min_seconds: float | None = Field(default=None, ge=0)
+    """Seconds."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Seconds."""
+    min_frames: int | None = Field(default=None, ge=1)
+    """Frames."""
+    max_frames: int | None = Field(default=None, ge=1)
+    """Frames."""
+    min_fps: float | None = Field(default=None, gt=0)
+    """Frames per second, on average."""
+    max_fps: float | None = Field(default=None, gt=0)
+    """Frames per second, on average."""
+    audio: bool | None = None
+    """Only with sound, or only without."""
+
+    @field_validator("min_seconds", "max_seconds", "min_fps", "max_fps", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class CurateSpec(Strict):
+    """One step of curation; steps run in order."""
+
+    drop_if: str | None = None
+    """An expression over the row, e.g. ``stars < 10 or `text prompt` == ''``; true drops the row."""
+    image: ImageFilter | None = None
+    """Drop rows with an image outside of these limits."""
+    video: VideoFilter | None = None
+    """Drop rows with a video outside of these limits."""
+    deduplicate: Literal["media", "row"] | list[str] | None = None
+    """Keep the first of the rows with the same media, the same everything, or the same values in these columns."""
+    limit: int | None = Field(default=None, ge=1)
+    """Keep this many rows of a config, drawn with the seed."""
+    seed: int = 0
+    """The seed of `limit`."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> CurateSpec:
+        given = self.model_fields_set - {"seed"}
+        if len(given) != 1 or getattr(self, next(iter(given))) is None:
+            raise ValueError("a step is exactly one of drop_if, image, video, deduplicate, limit")
+        if "seed" in self.model_fields_set and self.limit is None:
+            raise ValueError("`seed` goes with `limit`")
+        return self
+
+    @property
+    def operation(self) -> str:
+        """The step's one key."""
+        return next(iter(self.model_fields_set - {"seed"}))
+
+
+class ShardsSpec(Strict):
+    """How shards are cut."""
+
+    max_bytes: ByteSize = ByteSize(500 * MB)
+    """Bytes of rows in one shard at the most; a single larger row has a shard of its own."""
+    row_group_bytes: ByteSize = ByteSize(100 * MB)
+    """Bytes of rows in one row group at the most; the Hub's viewer wants less than 286 MiB."""
+    media: Literal["embed", "files", "archive"] = "embed"
+    """Media inside the shards, as files beside them, or in tar archives beside them."""
+
+    @field_validator("max_bytes", "row_group_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _byte_size(value)
+
+
+class ConfigSpec(Strict):
+    """One config of the dataset; what is given here goes before what the recipe says for all."""
+
+    schema_name: str | None = Field(default=None, alias="schema")
+    """The schema of this config."""
+    rows: RowsSpec | None = None
+    """The rows that the splits divide; left out when each split has files of its own."""
+    splits: dict[str, SplitSpec] = Field(min_length=1)
+    """Split name -> what goes into it."""
+    split_by: SplitBySpec = Field(default_factory=SplitBySpec)
+    """Groups, strata and the seed."""
+    fields: dict[str, FieldSpec] | None = None
+    """Column -> where its value comes from; identity when left out."""
+    media: dict[str, MediaSpec] | None = None
+    """Media column -> where its files come from."""
+    curate: list[CurateSpec] | None = None
+    """Steps of curation."""
+
+
+class RecipeSpec(Strict):
+    """A whole recipe."""
+
+    name: str
+    """Folder and repository name."""
+    schema_name: str | None = Field(default=None, alias="schema")
+    """The schema of every config that names none: `schemas/NAME.yaml`, or a path ending in .yaml."""
+    card: str | None = None
+    """The human part of the card: `dataset_cards/NAME.md`, or a path ending in .md; left out: the recipe's name."""
+    sources: dict[str, SourceSpec] = Field(min_length=1)
+    """Name -> where raw files come from."""
+    configs: dict[str, ConfigSpec] = Field(min_length=1)
+    """Name -> a config of the dataset."""
+    fields: dict[str, FieldSpec] = Field(default_factory=dict)
+    """For every config: column -> where its value comes from."""
+    media: dict[str, MediaSpec] = Field(default_factory=dict)
+    """For every config: media column -> where its files come from."""
+    rejects: RejectsSpec = Field(default_factory=RejectsSpec)
+    """How much may be lost."""
+    curate: list[CurateSpec] = Field(default_factory=list)
+    """For every config: steps of curation."""
+    shards: ShardsSpec = Field(default_factory=ShardsSpec)
+    """How shards are cut."""

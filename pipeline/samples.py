@@ -1,0 +1,159 @@
+"""The samples of a config as columns: which records file, which row, what it weighs, which media it holds.
+
+Curate, split and the assignment to shards are pure functions of these; nothing here reads a medium.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.stages.cache import plan_path
+from pipeline.stages.convert import records_path
+from pipeline.workspace import writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pipeline.build import AnnotationFile, Build
+
+KEPT_SCHEMA = pa.schema(
+    [
+        ("file", pa.int32()),
+        ("row", pa.int64()),
+        ("line", pa.int64()),
+        ("bytes", pa.int64()),
+        ("media", pa.list_(pa.string())),
+    ]
+)
+"""file: position among the config's annotation files; row: position in its records; media: hashes in order."""
+
+
+def load_samples(build: Build, config: str) -> pa.Table:
+    """Return the samples of a config whose media could all be had, in the order of the rows."""
+    tables = [KEPT_SCHEMA.empty_table()]
+    for number, file in enumerate(build.files_of(config)):
+        plan = pq.ParquetFile(plan_path(build, file))
+        start = 0
+        for batch in plan.iter_batches(columns=["ok", "line", "bytes", "media.list.element.sha256"]):
+            rows = pa.array(np.arange(start, start + len(batch)))
+            start += len(batch)
+            media = batch.column("media")
+            hashes = pa.ListArray.from_arrays(media.offsets, media.values.field("sha256"))
+            table = pa.table(
+                [pa.array(np.full(len(batch), number, np.int32)), rows, batch.column("line"), batch.column("bytes"), hashes],
+                schema=KEPT_SCHEMA,
+            )
+            tables.append(table.filter(batch.column("ok")))
+    return pa.concat_tables(tables)
+
+
+def read_kept(path: Path) -> pa.Table:
+    """Return the samples that a stage kept."""
+    return pq.read_table(path)
+
+
+def write_kept(path: Path, table: pa.Table) -> None:
+    """Write the samples that a stage kept."""
+    with writing(path) as temporary:
+        pq.write_table(table, temporary)
+
+
+def by_file(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[tuple[AnnotationFile, int, np.ndarray]]:
+    """Yield each annotation file with the position of its first sample and the rows of its samples."""
+    numbers = samples.column("file").to_numpy()
+    rows = samples.column("row").to_numpy()
+    for number, file in enumerate(files):
+        first, last = np.searchsorted(numbers, [number, number + 1])
+        if last > first:
+            yield file, int(first), rows[first:last]
+
+
+def iter_values(
+    build: Build, samples: pa.Table, config: str, columns: list[str]
+) -> Iterator[tuple[int, list[dict[str, Any]]]]:
+    """Yield the values of samples in batches, each with the position of its first sample."""
+    for file, first, rows in by_file(samples, build.files_of(config)):
+        done = 0
+        for table in take_rows(records_path(build.workspace, file), rows, columns):
+            yield first + done, table.to_pylist()
+            done += table.num_rows
+
+
+def take_rows(path: Path, rows: np.ndarray, columns: list[str], *, batch: int = 8_192) -> Iterator[pa.Table]:
+    """Yield the named columns of some rows (ascending positions) of a Parquet file, a batch at a time."""
+    with pq.ParquetFile(path) as file:
+        start = 0
+        for group in range(file.metadata.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            first, last = np.searchsorted(rows, [start, end])
+            if last > first:
+                table = file.read_row_group(group, columns=columns)
+                wanted = rows[first:last] - start
+                for position in range(0, len(wanted), batch):
+                    chosen = wanted[position : position + batch]
+                    contiguous = int(chosen[-1]) - int(chosen[0]) + 1 == len(chosen)
+                    yield table.slice(int(chosen[0]), len(chosen)) if contiguous else table.take(pa.array(chosen))
+            start = end
+
+
+def media_facts(build: Build, samples: pa.Table, config: str) -> Iterator[tuple[int, list[list[dict[str, Any]]]]]:
+    """Yield the media of samples with their facts, in batches, each with the position of its first sample."""
+    for file, first, rows in by_file(samples, build.files_of(config)):
+        done = 0
+        for table in take_rows(plan_path(build, file), rows, ["media"]):
+            yield first + done, table.column("media").to_pylist()
+            done += table.num_rows
+
+
+def draw(seed: int, config: str, identity: str) -> int:
+    """Return a sample's or group's place in a seeded draw: a 63-bit number that depends on nothing else."""
+    digest = blake2b(f"{seed}\0{config}\0{identity}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def identities(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[str]:
+    """Yield a name for each sample that stays the same when others come or go: source, file, row."""
+    names = [f"{file.source}\0{file.name}" for file in files]
+    for number, row in zip(samples.column("file").to_pylist(), samples.column("row").to_pylist(), strict=True):
+        yield f"{names[number]}\0{row}"
+
+
+def media_groups(samples: pa.Table) -> np.ndarray:
+    """Return a group number for each sample: samples that share any medium, directly or over others, share it.
+
+    Samples without media each have a group of their own. Numbers follow the first appearance.
+    """
+    media = samples.column("media").combine_chunks()
+    codes = pc.dictionary_encode(media.values).indices.to_numpy(zero_copy_only=False) if len(media.values) else np.array([], int)
+    offsets = media.offsets.to_numpy()
+    codes = codes[offsets[0] : offsets[-1]] if len(offsets) else codes
+    starts = offsets - offsets[0] if len(offsets) else offsets
+    lengths = np.diff(starts)
+    parent = np.arange(int(codes.max()) + 1 if len(codes) else 0)
+
+    def root(code: int) -> int:
+        while parent[code] != code:
+            parent[code] = parent[parent[code]]
+            code = parent[code]
+        return code
+
+    for position in np.flatnonzero(lengths > 1):
+        here = codes[starts[position] : starts[position + 1]]
+        first = root(here[0])
+        for code in here[1:]:
+            parent[root(code)] = first
+    groups = np.full(len(lengths), -1, np.int64)
+    has_media = lengths > 0
+    if has_media.any():
+        roots = np.array([root(code) for code in range(len(parent))])
+        groups[has_media] = roots[codes[starts[:-1][has_media]]]
+    alone = np.flatnonzero(~has_media)
+    groups[alone] = len(parent) + np.arange(len(alone))
+    return groups

@@ -1,0 +1,410 @@
+"""Cache: find, hash and probe every medium that a row asks for, and write the plan.
+
+A plan file belongs to one records file and has one row a record, in the same order:
+
+    ok      bool     every medium could be had; else the row is among the rejects
+    line    int64    where the record starts
+    bytes   int64    what the row will weigh in a shard: its values, and its media when they are embedded
+    media   list<struct>  each medium: column number, hash, size, where its bytes are, its published name, its facts
+
+Media in folders stay where they are; the store remembers their hash by path, size and times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.build import sum_counts
+from pipeline.errors import MediaMissingError, RowRejected
+from pipeline.manifest import fingerprint
+from pipeline.media.facts import MediaFacts
+from pipeline.media.probe import hash_file, probe
+from pipeline.rejects import RejectWriter
+from pipeline.report import StageReport
+from pipeline.sources.local import MediaRoot
+from pipeline.stages.convert import records_path
+from pipeline.workspace import read_json, remove_leftovers, write_json, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.build import AnnotationFile, Build
+    from pipeline.recipe import Config
+    from pipeline.report import Progress
+
+VERSION = 1
+NAME = "cache"
+
+BATCH_ROWS = 8_192
+"""Rows looked at together: what bounds memory."""
+CHUNK_FILES, CHUNK_BYTES = 64, 32 << 20
+"""Media that one task hashes and probes."""
+RACY_NS = 2_000_000_000
+"""A file changed this shortly before it was looked at may change again without its times showing it."""
+MAX_CELL_BYTES = 2**31 - 1 - (1 << 20)
+"""Embedded media of one row and column: Arrow's binary type counts bytes in 32 bits."""
+
+MEDIA_FIELDS = pa.struct(
+    [
+        ("column", pa.int16()),
+        ("sha256", pa.string()),
+        ("size", pa.int64()),
+        ("path", pa.string()),
+        ("name", pa.string()),
+        ("kind", pa.string()),
+        ("format", pa.string()),
+        ("codec", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("rotation", pa.int16()),
+        ("frames", pa.int64()),
+        ("fps", pa.float64()),
+        ("duration", pa.float64()),
+        ("audio", pa.bool_()),
+        ("mode", pa.string()),
+        ("animated", pa.bool_()),
+    ]
+)
+PLAN_SCHEMA = pa.schema(
+    [("ok", pa.bool_()), ("line", pa.int64()), ("bytes", pa.int64()), ("media", pa.list_(MEDIA_FIELDS))]
+)
+FACTS = ("kind", "format", "codec", "width", "height", "rotation", "frames", "fps", "duration", "audio", "mode", "animated")
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """A medium that was found: its hash, size, where its bytes are, and its facts."""
+
+    sha256: str
+    size: int
+    path: str
+    facts: MediaFacts
+
+
+def run(build: Build) -> StageReport:
+    """Write a plan file for each annotation file whose records or media changed.
+
+    Raises:
+        MediaMissingError: media that the recipe calls indispensable cannot be had.
+    """
+    report = StageReport(stage=NAME, skipped=True)
+    metas = []
+    with build.display.stage(NAME, None, "rows") as progress:
+        for file in build.files:
+            config = build.recipe.configs[file.config]
+            finder = _Finder(build, config, file)
+            meta = read_json(meta_path(build, file))
+            state = finder.state()
+            if meta is None or meta["state"] != state or not meta["settled"]:
+                fresh = _plan(build, config, file, finder, progress)
+                report.skipped = report.skipped and meta is not None and meta["plan"] == fresh["plan"]
+                meta = {**fresh, "state": state}
+                write_json(meta_path(build, file), meta)
+            metas.append(meta)
+    _forget_old(build)
+    report.rows_in = sum(meta["rows_in"] for meta in metas)
+    report.rows_out = sum(meta["rows_out"] for meta in metas)
+    report.rejected = sum_counts(meta["rejected"] for meta in metas)
+    report.media = sum(meta["media"] for meta in metas)
+    report.bytes = sum(meta["bytes"] for meta in metas)
+    configs = {}
+    for name in build.recipe.configs:
+        mine = [meta for file, meta in zip(build.files, metas, strict=True) if file.config == name]
+        without = sum_counts(meta["without"] for meta in mine)
+        for reason, count in without.items():
+            report.notes.append(f"{name}: {count:,} rows kept without a medium ({reason})")
+        configs[name] = {
+            "rows_in": sum(meta["rows_in"] for meta in mine),
+            "rows_out": sum(meta["rows_out"] for meta in mine),
+            "rejected": sum_counts(meta["rejected"] for meta in mine),
+            "kept_without": without,
+        }
+    plans = [(file.config, file.key, meta["plan"]) for file, meta in zip(build.files, metas, strict=True)]
+    build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, plans), "configs": configs})
+    return report
+
+
+def plan_path(build: Build, file: AnnotationFile) -> Path:
+    """Return where the plan of an annotation file is."""
+    return build.workspace.plan(file.config) / f"{file.key}.parquet"
+
+
+def meta_path(build: Build, file: AnnotationFile) -> Path:
+    """Return where the counts of a plan file are; written last."""
+    return build.workspace.plan(file.config) / f"{file.key}.json"
+
+
+def rejects_path(build: Build, file: AnnotationFile) -> Path:
+    """Return where the rows are whose media could not be had."""
+    return build.workspace.plan(file.config) / f"{file.key}.rejects.parquet"
+
+
+def _forget_old(build: Build) -> None:
+    keep = {path(build, file) for file in build.files for path in (plan_path, meta_path, rejects_path)}
+    for config in build.recipe.configs:
+        remove_leftovers(build.workspace.plan(config), keep)
+
+
+class _Finder:
+    """Turns what the rows of one annotation file ask for into media."""
+
+    def __init__(self, build: Build, config: Config, file: AnnotationFile) -> None:
+        self.build, self.config, self.file = build, config, file
+        self.columns = config.schema.media_columns
+        self.roots = [self._root(column.name) for column in self.columns]
+        self.records = pq.ParquetFile(records_path(build.workspace, file))
+        self.newest_ns = 0
+        """The latest time that any file was changed."""
+
+    def _root(self, column: str) -> MediaRoot:
+        spec = self.config.media.get(column)
+        root = self.build.roots[spec.source if spec and spec.source else self.file.source]
+        base = self.file.path.parent if spec and spec.relative_to == "file" else root
+        if spec and spec.within is not None:
+            root = self.build.recipe.path.parent / spec.within
+        return MediaRoot(base=base, root=root)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the lines, weights and asks of the records."""
+        names = ["__line", "__bytes", *(f"__media.{column.name}" for column in self.columns)]
+        yield from self.records.iter_batches(batch_size=BATCH_ROWS, columns=names)
+
+    def asked(self, batch: pa.RecordBatch) -> list[list[list[dict[str, Any]] | None]]:
+        """Return column by column, row by row, the media asked for."""
+        return [batch.column(f"__media.{column.name}").to_pylist() for column in self.columns]
+
+    def where(self, number: int, ask: dict[str, Any]) -> tuple[Path, os.stat_result | None]:
+        """Return where a medium's bytes are, and the file's stat unless it is an object of the store.
+
+        Raises:
+            RowRejected: the path is forbidden, or there is no such file.
+        """
+        if ask["object"] is not None:
+            return self.build.store.object_path(ask["object"]), None
+        path = self.roots[number].resolve(ask["value"])
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise RowRejected("media.missing", f"{ask['value']!r} cannot be read: {error.strerror}") from None
+        self.newest_ns = max(self.newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
+        return path, stat
+
+    def state(self) -> str:
+        """Return a fingerprint of everything the plan depends on, without reading a medium."""
+        settings = {name: spec.model_dump(mode="json") for name, spec in self.config.media.items()}
+        state = hashlib.sha256(fingerprint(VERSION, self.file.key, settings, self.build.recipe.embedded).encode())
+        if not self.columns:
+            return state.hexdigest()
+        for batch in self.batches():
+            for number, column in enumerate(self.asked(batch)):
+                for ask in (ask for asks in column if asks for ask in asks):
+                    try:
+                        path, stat = self.where(number, ask)
+                        times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) if stat else ()
+                        state.update(f"{path}\0{times}\n".encode("utf-8", "surrogateescape"))
+                    except RowRejected as error:
+                        state.update(f"{error.code}\0{error.message}\n".encode("utf-8", "backslashreplace"))
+        return state.hexdigest()
+
+
+def _plan(build: Build, config: Config, file: AnnotationFile, finder: _Finder, progress: Progress) -> dict[str, Any]:
+    """Write the plan of one annotation file; returns its counts."""
+    started_ns = time.time_ns()
+    rows_in = rows_out = media = size = 0
+    without: Counter[str] = Counter()
+    indispensable: list[str] = []
+    digest = hashlib.sha256()
+    with (
+        RejectWriter(rejects_path(build, file), config=config.name, stage=NAME) as rejects,
+        writing(plan_path(build, file)) as temporary,
+        pq.ParquetWriter(temporary, PLAN_SCHEMA, use_dictionary=["media.list.element.kind"]) as writer,
+    ):
+        for batch in finder.batches():
+            rows = []
+            asked = finder.asked(batch)
+            found = _find_all(build, finder, asked)
+            lines, weights = batch.column("__line").to_pylist(), batch.column("__bytes").to_pylist()
+            for position, (line, weight) in enumerate(zip(lines, weights, strict=True)):
+                try:
+                    row = _row(finder, [column[position] for column in asked], found, without, indispensable)
+                    rows_out += 1
+                except _MediumRejected as rejected:
+                    row = None
+                    rejects.add(split=file.split, source=file.source, file=file.name, line=line,
+                                reason=rejected.code, message=rejected.message, media=rejected.value)
+                embedded = sum(medium["size"] for medium in row or []) if build.recipe.embedded else 0
+                rows.append({"ok": row is not None, "line": line, "bytes": weight + embedded, "media": row or []})
+                media += len(row or [])
+                size += sum(medium["size"] for medium in row or [])
+                digest.update(json.dumps([[m["column"], m["sha256"], m["name"]] for m in row or []] if row is not None else None).encode())
+            rows_in += len(rows)
+            writer.write_table(pa.Table.from_pylist(rows, PLAN_SCHEMA))
+            progress.advance(len(rows))
+    if indispensable:
+        shown = "\n".join(f"  {text}" for text in indispensable[:50])
+        more = f"\n  and {len(indispensable) - 50:,} more" if len(indispensable) > 50 else ""
+        raise MediaMissingError(
+            f"{len(indispensable):,} media cannot be had, and the recipe says `missing: fail`:\n{shown}{more}",
+            hint="put them back, or say `missing: reject`",
+        )
+    return {
+        "rows_in": rows_in,
+        "rows_out": rows_out,
+        "rejected": dict(sorted(rejects.counts.items())),
+        "media": media,
+        "bytes": size,
+        "without": dict(sorted(without.items())),
+        "plan": digest.hexdigest(),
+        "settled": finder.newest_ns < started_ns - RACY_NS,
+    }
+
+
+class _MediumRejected(Exception):  # noqa: N818  (a signal inside this module)
+    """A row is left out because of one medium."""
+
+    def __init__(self, error: RowRejected, column: str, value: str | None) -> None:
+        super().__init__(error.message)
+        self.code, self.message, self.value = error.code, f"{column}: {error.message}", value
+
+
+Found = dict[tuple[int, str | None, str | None], Medium | RowRejected]
+
+
+def _row(
+    finder: _Finder,
+    asked: list[list[dict[str, Any]] | None],
+    found: Found,
+    without: Counter[str],
+    indispensable: list[str],
+) -> list[dict[str, Any]]:
+    """Return the media of one row; raises _MediumRejected when the row is to be left out."""
+    row: list[dict[str, Any]] = []
+    for number, (column, asks) in enumerate(zip(finder.columns, asked, strict=True)):
+        spec = finder.config.media.get(column.name)
+        missing = spec.missing if spec else "reject"
+        weight = 0
+        for ask in asks or []:
+            medium = found[number, ask["value"], ask["object"]]
+            if isinstance(medium, RowRejected):
+                if missing == "keep":
+                    without[medium.code] += 1
+                    continue
+                if missing == "fail":
+                    indispensable.append(f"{column.name}: {medium.message}")
+                raise _MediumRejected(medium, column.name, ask["value"])
+            weight += medium.size
+            row.append(
+                {
+                    "column": number,
+                    "sha256": medium.sha256,
+                    "size": medium.size,
+                    "path": medium.path,
+                    "name": _published_name(ask, medium),
+                    **{name: getattr(medium.facts, name) for name in FACTS},
+                }
+            )
+        if finder.build.recipe.embedded and weight > MAX_CELL_BYTES:
+            error = RowRejected(
+                "media.too_large", f"{weight:,} bytes cannot be embedded; `shards: {{media: files}}` keeps them beside"
+            )
+            raise _MediumRejected(error, column.name, None)
+    return row
+
+
+def _published_name(ask: dict[str, Any], medium: Medium) -> str:
+    """Return the name that is published with a medium: its own file name, never a path of this machine."""
+    name = (ask["value"] or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return name or f"{medium.sha256[:16]}.{medium.facts.format}"
+
+
+def _find_all(build: Build, finder: _Finder, asked: list[list[list[dict[str, Any]] | None]]) -> Found:
+    """Find, hash and probe all media of one batch; what was seen before comes from the store's memory."""
+    found: Found = {}
+    places: dict[tuple[int, str | None, str | None], tuple[Path, os.stat_result | None]] = {}
+    for number, column in enumerate(asked):
+        for asks in column:
+            for ask in asks or []:
+                key = (number, ask["value"], ask["object"])
+                if key not in found and key not in places:
+                    try:
+                        places[key] = finder.where(number, ask)
+                    except RowRejected as error:
+                        found[key] = error
+    stats = {path: stat for path, stat in places.values() if stat is not None}
+    hashes: dict[Path, str] = dict(build.store.known_files(list(stats.items())))
+    hashes.update({path: key[2] for key, (path, stat) in places.items() if stat is None and key[2]})
+    kinds = {number: str(column.media) for number, column in enumerate(finder.columns)}
+    facts: dict[tuple[str, str], MediaFacts | RowRejected] = {}
+    for kind in set(kinds.values()):
+        known = build.store.facts({h for h in hashes.values()}, kind)
+        facts.update({(sha256, kind): fact for sha256, fact in known.items()})
+    wanted = {
+        (path, kinds[key[0]])
+        for key, (path, _) in places.items()
+        if path not in hashes or (hashes[path], kinds[key[0]]) not in facts
+    }
+    sizes = {path: (stat.st_size if stat else path.stat().st_size) for path, stat in places.values()}
+    chunks = list(_chunks(sorted(wanted), sizes, hashes))
+    work = sum(sizes[path] for path, _ in wanted)
+    gone: dict[Path, RowRejected] = {}
+    for results in build.executor.map(examine, chunks, work_bytes=work):
+        build.store.adopt([(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes])
+        build.store.remember_facts([(sha, kind, fact) for _, kind, sha, fact in results if sha is not None])
+        for path, kind, sha256, fact in results:
+            if sha256 is None:
+                assert isinstance(fact, RowRejected)
+                gone[path] = fact
+            else:
+                hashes[path] = sha256
+                facts[sha256, kind] = fact
+    for key, (path, _) in places.items():
+        if path in gone:
+            found[key] = gone[path]
+            continue
+        fact = facts[hashes[path], kinds[key[0]]]
+        found[key] = fact if isinstance(fact, RowRejected) else Medium(hashes[path], sizes[path], str(path), fact)
+    return found
+
+
+Examined = tuple[Path, str, "str | None", "MediaFacts | RowRejected"]
+
+
+def _chunks(
+    wanted: list[tuple[Path, str]], sizes: dict[Path, int], hashes: dict[Path, str]
+) -> Iterator[list[tuple[Path, str, str | None]]]:
+    chunk: list[tuple[Path, str, str | None]] = []
+    size = 0
+    for path, kind in wanted:
+        if chunk and (len(chunk) >= CHUNK_FILES or size + sizes[path] > CHUNK_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append((path, kind, hashes.get(path)))
+        size += sizes[path]
+    if chunk:
+        yield chunk
+
+
+def examine(chunk: list[tuple[Path, str, str | None]]) -> list[Examined]:
+    """Hash and probe some files (a worker's task); a file that cannot be read has no hash."""
+    results: list[Examined] = []
+    for path, kind, known in chunk:
+        try:
+            sha256 = known or hash_file(path)[0]
+        except OSError as error:
+            results.append((path, kind, None, RowRejected("media.missing", f"cannot be read: {error.strerror}")))
+            continue
+        try:
+            results.append((path, kind, sha256, probe(path, kind)))
+        except RowRejected as error:
+            results.append((path, kind, sha256, error))
+    return results

@@ -1,0 +1,112 @@
+"""Download: make every source a folder on this machine, and find the annotation files in it.
+
+Local folders are used in place; archives are unpacked into the workspace, once for each content.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pipeline.build import AnnotationFile
+from pipeline.errors import SourceError
+from pipeline.manifest import fingerprint
+from pipeline.media.probe import hash_file
+from pipeline.recipe import all_rows
+from pipeline.report import StageReport
+from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
+from pipeline.sources.local import expand
+from pipeline.workspace import disk_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pipeline.build import Build
+
+VERSION = 1
+NAME = "download"
+
+
+def run(build: Build) -> StageReport:
+    """Fill `build.roots` and `build.files`.
+
+    Raises:
+        SourceError: a source or one of its files is missing, or an archive is refused.
+    """
+    report = StageReport(stage=NAME, skipped=True)
+    recipe = build.recipe
+    found = {}
+    with build.display.stage(NAME, len(recipe.sources), "sources") as progress:
+        for name in recipe.sources:
+            build.roots[name], found[name] = _root(build, name, report)
+            progress.advance()
+    files = [
+        AnnotationFile(
+            config=config.name, split=split, source=str(rows.source), name=name, path=path, sha256="", size=0
+        )
+        for config in recipe.configs.values()
+        for split, rows in all_rows(config)
+        for name, path in _expanded(build.roots[str(rows.source)], rows.files)
+    ]
+    hashes = hashed(build, {file.path for file in files})
+    build.files = [replace(file, sha256=hashes[file.path][0], size=hashes[file.path][1]) for file in files]
+    for file in build.files:
+        found[file.source].setdefault("files", {})[file.name] = {"sha256": file.sha256, "bytes": file.size}
+    report.bytes = sum(size for _, size in hashes.values())
+    entry = {"fingerprint": fingerprint(VERSION, found), "sources": found}
+    report.skipped = build.manifest.stages.get(NAME) == entry
+    build.manifest.record(NAME, entry)
+    return report
+
+
+def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
+    return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
+
+
+def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, object]]:
+    """Return the folder of a source, and what the manifest says of it."""
+    spec = build.recipe.sources[name]
+    path = build.recipe.source_path(name).absolute()
+    if path.is_dir():
+        return path, {"kind": "folder"}
+    if not path.is_file():
+        raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
+    if not is_archive(path):
+        return path.parent, {"kind": "file"}
+    sha256, size = hashed(build, {path})[path]
+    limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
+    key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio)
+    folder = build.workspace.sources.absolute() / f"{name}-{key[:16]}"
+    if not folder.is_dir():
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            unpacked = unpack(path, folder, limits)
+        if unpacked.junk:
+            report.notes.append(f"{name}: {unpacked.junk} members of no use (such as __MACOSX) were left out")
+    return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
+
+
+def hashed(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+    """Return sha256 and size of files, reading only those that changed since they were last hashed.
+
+    Raises:
+        SourceError: a file vanished or cannot be read.
+    """
+    result: dict[Path, tuple[str, int]] = {}
+    adopted = []
+    for path in sorted(paths):
+        try:
+            stat = path.stat()
+            sha256 = build.store.known_file(path, stat)
+            if sha256 is None:
+                sha256, size = hash_file(path)
+                adopted.append((path, stat, sha256))
+            else:
+                size = stat.st_size
+        except OSError as error:
+            raise SourceError(f"{path} cannot be read: {error.strerror}", hint="put it back and run it again") from None
+        result[path] = (sha256, size)
+    if adopted:
+        build.store.adopt(adopted)
+    return result

@@ -1,0 +1,329 @@
+"""Shard: write the samples of each split into Parquet shards, each an independent task with the same bytes anywhere.
+
+A shard's name, rows and row groups are decided here, from the plan alone; a task then reads its rows and its media,
+checks every medium against its hash, writes to a temporary name, reads the shard back, and renames it. A shard whose
+rows, media and settings are those of the last build is not written again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.column_type import MEDIA_STRUCT
+from pipeline.errors import SourceError
+from pipeline.manifest import fingerprint
+from pipeline.media.probe import hash_file
+from pipeline.media.store import MediaStore
+from pipeline.recorded_bytes import read_back
+from pipeline.report import StageReport
+from pipeline.samples import read_kept, take_rows
+from pipeline.stages.beside import BesideTask, beside_tasks, media_path, write_beside
+from pipeline.stages.cache import plan_path
+from pipeline.stages.convert import records_path
+from pipeline.workspace import disk_errors, writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.build import Build
+    from pipeline.schema import Schema
+
+VERSION = 1
+NAME = "shard"
+
+CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+"""Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPart:
+    """The rows of one annotation file inside of a row group."""
+
+    records: Path
+    plan: Path
+    rows: np.ndarray
+    """Ascending positions in both files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Everything a worker needs to write one shard."""
+
+    name: str
+    """Path inside the dataset."""
+    path: Path
+    schema: Schema
+    embedded: bool
+    cache: Path
+    groups: tuple[tuple[ShardPart, ...], ...] = field(repr=False)
+    beside: dict[str, str] = field(default_factory=dict, repr=False)
+    """Hash -> published path, when media lie beside the shards."""
+    key: str = ""
+    bytes: int = 0
+    rows: int = 0
+
+
+def run(build: Build) -> StageReport:
+    """Write every shard that is not there yet, and remove those of earlier builds.
+
+    Raises:
+        SourceError: a medium changed or vanished since it was cached.
+        WorkspaceError: the output folder is full or cannot be written.
+    """
+    report = StageReport(stage=NAME)
+    settings = build.recipe.spec.shards.model_dump(mode="json")
+    before = build.manifest.stages.get(NAME, {}).get("shards", {})
+    shards: dict[str, Any] = {}
+    tasks: list[ShardTask] = []
+    beside: list[BesideTask] = []
+    for config in build.recipe.configs.values():
+        samples = read_kept(build.workspace.kept(config.name, "split"))
+        paths, mine = ({}, []) if build.recipe.embedded else beside_tasks(build, config.name, samples)
+        beside += mine
+        for number, split in enumerate(config.splits):
+            chosen = samples.filter(pa.compute.equal(samples.column("split"), number))
+            for task in _shards_of_split(build, config.name, split, chosen, paths):
+                old = before.get(task.name)
+                shards[task.name] = old
+                if old is None or old["key"] != task.key or not _is_whole(build, task.path, old):
+                    tasks.append(task)
+    report.skipped = not tasks
+    with build.display.stage(NAME, sum(task.rows for task in tasks), "rows") as progress:
+        rows = {task.name: task.rows for task in tasks}
+        for result in build.executor.map(write_shard, tasks, work_bytes=sum(task.bytes for task in tasks)):
+            shards[result["name"]] = {name: value for name, value in result.items() if name != "name"}
+            progress.advance(rows[result["name"]])
+    written = [task.path for task in tasks]
+    stats = [(path, path.stat(), shards[task.name]["sha256"]) for path, task in zip(written, tasks, strict=True)]
+    build.store.adopt(stats)
+    kept_beside = write_beside(build, beside, report)
+    _forget_old(build, {*shards, *kept_beside})
+    report.rows_in = report.rows_out = sum(shard["rows"] for shard in shards.values())
+    report.media = sum(shard["media"] for shard in shards.values())
+    report.bytes = sum(shard["bytes"] for shard in shards.values()) + sum(file["bytes"] for file in kept_beside.values())
+    keys = {name: shard["key"] for name, shard in shards.items()}
+    entry = {"fingerprint": fingerprint(VERSION, settings, keys), "shards": shards, "beside": kept_beside}
+    build.manifest.record(NAME, entry)
+    return report
+
+
+def _is_whole(build: Build, path: Path, shard: dict[str, Any]) -> bool:
+    """Tell whether a shard on disk still is the one the manifest describes."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return False
+    if stat.st_size != shard["bytes"]:
+        return False
+    known = build.store.known_file(path, stat)
+    if known is None:
+        known = hash_file(path)[0]
+        build.store.adopt([(path, stat, known)])
+    return bool(known == shard["sha256"])
+
+
+def _forget_old(build: Build, names: set[str]) -> None:
+    """Remove the shards and media of earlier builds, and what a killed build left, from the output folder."""
+    out = build.workspace.out
+    if not out.is_dir():
+        return
+    with disk_errors(out):
+        for path in sorted(out.rglob("*"), reverse=True):
+            name = path.relative_to(out).as_posix()
+            if name.startswith(".git/") or name == ".git":
+                continue
+            if path.is_dir():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif name not in names and (path.suffix in (".parquet", ".tar") or name.startswith("media/") or path.name.startswith(".tmp-")):
+                path.unlink()
+
+
+def _shards_of_split(
+    build: Build, config: str, split: str, samples: pa.Table, paths: dict[str, str]
+) -> Iterator[ShardTask]:
+    """Cut the samples of one split into shards and row groups."""
+    limits = build.recipe.spec.shards
+    weights = samples.column("bytes").to_numpy()
+    borders = cut(weights, limits.max_bytes)
+    files = build.files_of(config)
+    numbers, rows = samples.column("file").to_numpy(), samples.column("row").to_numpy()
+    schema = build.recipe.configs[config].schema
+    for position, (start, end) in enumerate(borders):
+        name = f"{config}/{split}-{position:05d}-of-{len(borders):05d}.parquet"
+        groups, identity = [], []
+        for first, last in cut(weights[start:end], limits.row_group_bytes):
+            group = slice(start + first, start + last)
+            parts = []
+            for number in np.unique(numbers[group]):
+                here = rows[group][numbers[group] == number]
+                file = files[number]
+                parts.append(ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=here))
+                identity.append([file.key, np.ascontiguousarray(here).tobytes().hex() if len(here) < 64 else fingerprint(here.tolist())])
+            groups.append(tuple(parts))
+            identity.append("group")
+        media = fingerprint(samples.column("media").slice(start, end - start).to_pylist())
+        beside = {}
+        if paths:
+            hashes = samples.column("media").slice(start, end - start).combine_chunks().flatten().unique().to_pylist()
+            beside = {sha256: paths[sha256] for sha256 in hashes}
+        task = ShardTask(
+            name=name,
+            path=build.workspace.out.absolute() / name,
+            schema=schema,
+            embedded=build.recipe.embedded,
+            cache=build.workspace.cache,
+            groups=tuple(groups),
+            beside=beside,
+            bytes=int(weights[start:end].sum()),
+            rows=end - start,
+        )
+        yield replace(task, key=fingerprint(VERSION, pa.__version__, name, schema.source, identity, media, beside))
+
+
+def cut(weights: np.ndarray, limit: int) -> list[tuple[int, int]]:
+    """Cut rows into the fewest runs of at most `limit` bytes, and make the runs as even as can be.
+
+    A single row over the limit has a run of its own. Returns (start, end) pairs; empty for no rows.
+    """
+    if not len(weights):
+        return []
+    sums = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
+
+    def runs(cap: int) -> list[tuple[int, int]]:
+        found = []
+        start = 0
+        while start < len(weights):
+            end = max(start + 1, int(np.searchsorted(sums, sums[start] + cap, side="right")) - 1)
+            found.append((start, end))
+            start = end
+        return found
+
+    best = runs(limit)
+    low, high = int(sums[-1]) // len(best), limit
+    while low < high:
+        middle = (low + high) // 2
+        if len(runs(middle)) <= len(best):
+            high = middle
+        else:
+            low = middle + 1
+    return runs(high)
+
+
+def write_shard(task: ShardTask) -> dict[str, Any]:
+    """Write one shard and read it back (a worker's task); returns its facts for the manifest."""
+    schema = task.schema.arrow_schema(embedded=task.embedded)
+    media = 0
+    with MediaStore(task.cache) as store, writing(task.path) as temporary:
+        with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task)) as writer:
+            for group in task.groups:
+                table, count = _row_group(task, schema, group, store)
+                writer.write_table(table, row_group_size=table.num_rows)
+                media += count
+            writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
+        recorded, rows = read_back(temporary)
+        assert rows == task.rows, f"{task.name}: wrote {task.rows} rows and read back {rows}"
+        sha256, size = hash_file(temporary)
+    return {
+        "name": task.name,
+        "key": task.key,
+        "sha256": sha256,
+        "bytes": size,
+        "rows": rows,
+        "media": media,
+        "recorded": recorded,
+    }
+
+
+def _writer_options(schema: pa.Schema, task: ShardTask) -> dict[str, Any]:
+    """Return how columns are stored: media plain and uncompressed, the rest with a dictionary and Snappy."""
+    media = {column.name for column in task.schema.media_columns} if task.embedded else set()
+    leaves = [leaf for item in schema for leaf in _leaves(item.name, item.type)]
+    plain = [leaf for leaf in leaves if leaf.partition(".")[0] in media or any(leaf == m or leaf.startswith(f"{m}.") for m in media)]
+    rest = [leaf for leaf in leaves if leaf not in plain]
+    return {
+        "compression": {leaf: "none" if leaf in plain else "snappy" for leaf in leaves},
+        "use_dictionary": rest if plain else True,
+        "column_encoding": {leaf: "PLAIN" for leaf in plain} or None,
+        "write_statistics": rest if plain else True,
+        "use_content_defined_chunking": CDC_OPTIONS,
+        "write_page_index": True,
+        "write_page_checksum": True,
+    }
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[str]:
+    """Return the Parquet leaf columns of a column, as the writer's options name them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_struct(kind):
+        return [leaf for item in kind for leaf in _leaves(f"{path}.{item.name}", item.type)]
+    if pa.types.is_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    return [path]
+
+
+def _row_group(
+    task: ShardTask, schema: pa.Schema, parts: tuple[ShardPart, ...], store: MediaStore
+) -> tuple[pa.Table, int]:
+    """Return the rows of one row group with their media, and how many media they hold."""
+    names = [column.name for column in task.schema.value_columns]
+    values = pa.concat_tables([table for part in parts for table in take_rows(part.records, part.rows, [*names, "__line"])])
+    plans = pa.concat_tables([table for part in parts for table in take_rows(part.plan, part.rows, ["media"])])
+    media = plans.column("media").to_pylist()
+    columns = {name: values.column(name) for name in names}
+    for number, column in enumerate(task.schema.media_columns):
+        rows = [[medium for medium in row if medium["column"] == number] for row in media]
+        columns[column.name] = _media_column(task, column.is_list, column.rules.nullable, rows, store)
+    table = pa.Table.from_arrays([_one_chunk(columns[name]) for name in schema.names], schema=schema)
+    return table, sum(len(row) for row in media)
+
+
+def _one_chunk(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _media_column(
+    task: ShardTask, is_list: bool, nullable: bool, rows: list[list[dict[str, Any]]], store: MediaStore
+) -> pa.Array:
+    """Return one media column: embedded bytes, or paths of the media beside the shards."""
+    flat = [medium for row in rows for medium in row]
+    if task.embedded:
+        items = pa.StructArray.from_arrays(
+            [_bytes_of(flat, store), pa.array([medium["name"] for medium in flat], pa.string())],
+            fields=list(MEDIA_STRUCT),
+        )
+    else:
+        items = pa.array([task.beside[medium["sha256"]] for medium in flat], pa.string())
+    if is_list:
+        offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, items)
+    if len(flat) == len(rows):
+        return items
+    assert nullable
+    positions = iter(range(len(flat)))
+    return items.take(pa.array([next(positions) if row else None for row in rows], pa.int64()))
+
+
+def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
+    """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
+    offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
+    buffer = np.empty(int(offsets[-1]), np.uint8)
+    view = memoryview(buffer)
+    for medium, start, end in zip(media, offsets[:-1], offsets[1:], strict=True):
+        store.read_into(medium["sha256"], Path(medium["path"]), view[start:end])
+    if offsets[-1] > 2**31 - 1:
+        raise SourceError("a row group holds more than 2 GiB of media", hint="lower shards.row_group_bytes")
+    return pa.Array.from_buffers(
+        pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
+    )
+
+
+__all__ = ["cut", "media_path", "run", "write_shard"]

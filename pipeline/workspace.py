@@ -1,0 +1,183 @@
+"""Where a build's files lie, and how they are written so that a kill leaves old or new but never half.
+
+    <work>/<name>/                     everything but the result; safe to delete
+      lock                             held while a build runs; says who holds it
+      manifest.json                    what was built from what
+      sources/<source>-<sha256[:16]>/  archives, unpacked
+      records/<config>/<key>.parquet   normalised rows of one annotation file, with their lines and the media they ask for
+      records/<config>/<key>.json      the counts of that file
+      plan/<config>/<key>.parquet      one row a sample: its place in the records, its media by hash and facts
+      plan/<config>.<stage>.parquet    the samples a stage kept
+      rejects/<stage>/<config>….parquet  the rows a stage left out
+      rejected.parquet                 all of them: config, split, file, line, stage, reason, message, media
+    <out>/<name>/                      the dataset repository exactly as it is pushed
+      README.md
+      <config>/<split>-00000-of-00003.parquet
+    <cache>/                           shared by all datasets: the media store
+
+Written to a temporary name and renamed means done.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import WorkspaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPORARY = ".tmp-"
+"""Prefix of every file that is being written; whatever carries it and is not being written is a leftover."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workspace:
+    """The folders of one dataset's build."""
+
+    work: Path
+    """Intermediate results of this dataset."""
+    out: Path
+    """The dataset repository."""
+    cache: Path
+    """Shared by all datasets."""
+
+    @property
+    def manifest(self) -> Path:
+        """What was built from what."""
+        return self.work / "manifest.json"
+
+    @property
+    def rejected(self) -> Path:
+        """Every row left out."""
+        return self.work / "rejected.parquet"
+
+    @property
+    def sources(self) -> Path:
+        """Unpacked archives."""
+        return self.work / "sources"
+
+    def records(self, config: str) -> Path:
+        """Normalised rows of a config."""
+        return self.work / "records" / config
+
+    def plan(self, config: str) -> Path:
+        """The plan of a config, a file an annotation file."""
+        return self.work / "plan" / config
+
+    def kept(self, config: str, stage: str) -> Path:
+        """The samples that a stage kept of a config."""
+        return self.work / "plan" / f"{config}.{stage}.parquet"
+
+    def rejects(self, stage: str, config: str) -> Path:
+        """The rows that a stage left out of a config."""
+        return self.work / "rejects" / stage / f"{config}.parquet"
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full, read-only or forbidden disk into an error that names the folder and the way out."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or path
+        hints = {
+            errno.ENOSPC: "free some space or choose another disk with --work, --out or --cache, and run it again",
+            errno.EDQUOT: "free some space or choose another disk with --work, --out or --cache, and run it again",
+            errno.EROFS: "choose a folder that can be written with --work, --out or --cache",
+            errno.EACCES: "choose a folder that can be written with --work, --out or --cache",
+            errno.EPERM: "choose a folder that can be written with --work, --out or --cache",
+            errno.ENOTDIR: "a file stands where a folder is needed; move it away or choose another folder",
+            errno.EISDIR: "a folder stands where a file is needed; move it away",
+        }
+        if error.errno not in hints:
+            raise
+        raise WorkspaceError(f"cannot write {place}: {error.strerror}", hint=hints[error.errno]) from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success it is synced and renamed to `path`, else removed.
+
+    Raises:
+        WorkspaceError: the disk is full, read-only or forbidden.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}"[:250])
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a whole file atomically."""
+    with writing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, atomically and always the same way."""
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """Return the value of a JSON file, or None when there is none or it is damaged (it is then made anew)."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def remove_leftovers(folder: Path, keep: set[Path]) -> None:
+    """Remove the files below a folder of ours that are not in `keep`, and the folders that are then empty."""
+    if not folder.is_dir():
+        return
+    with disk_errors(folder):
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_dir() and not path.is_symlink():
+                if not any(path.iterdir()):
+                    path.rmdir()
+            elif path not in keep:
+                path.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone.
+
+    The lock belongs to the process, so a kill frees it.
+
+    Raises:
+        WorkspaceError: another build holds it; says which.
+    """
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+            raise WorkspaceError(
+                f"{folder} is in use by {holder}", hint="wait until it is done, or choose another folder with --work"
+            ) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
