@@ -29,6 +29,20 @@ FACTS_BEGIN = f"<!-- shardwright:begin facts ({NOTE}) -->"
 FACTS_END = "<!-- shardwright:end facts -->"
 GENERATED_KEYS = ("configs", "dataset_info", "size_categories")
 
+CARD_SIZES = (
+    (1_000, "n<1K"),
+    (10_000, "1K<n<10K"),
+    (100_000, "10K<n<100K"),
+    (1_000_000, "100K<n<1M"),
+    (10_000_000, "1M<n<10M"),
+    (100_000_000, "10M<n<100M"),
+    (1_000_000_000, "100M<n<1B"),
+    (10_000_000_000, "1B<n<10B"),
+    (100_000_000_000, "10B<n<100B"),
+    (1_000_000_000_000, "100B<n<1T"),
+)
+"""The Hub's size categories: up to, but not including, so many rows."""
+
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
 _YAML_BLOCK = re.compile(r"^# shardwright:begin[^\n]*\n.*?^# shardwright:end[^\n]*\n?", re.DOTALL | re.MULTILINE)
 _FACTS_BLOCK = re.compile(r"<!-- shardwright:begin facts[^\n]*-->.*?<!-- shardwright:end facts -->", re.DOTALL)
@@ -48,18 +62,20 @@ class CardText:
     """What stands between the YAML markers (or, in a card of other making, the generated keys themselves)."""
 
 
+def split_front_matter(text: str) -> tuple[str, str]:
+    """Return the YAML between the first two `---` lines (empty when there is none), and the rest of the card."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    match = _FRONT_MATTER.match(text)
+    return (match["yaml"] or "", text[match.end() :]) if match else ("", text)
+
+
 def split_card(text: str, *, file: str) -> CardText:
     """Take a card apart.
 
     Raises:
         RecipeError: the front matter is not YAML, or there are two of them.
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    match = _FRONT_MATTER.match(text)
-    if not match:
-        return CardText(front="", body=text, metadata={}, generated={})
-    yaml_text = match["yaml"] or ""
-    body = text[match.end() :]
+    yaml_text, body = split_front_matter(text)
     block = _YAML_BLOCK.search(yaml_text)
     front = _YAML_BLOCK.sub("", yaml_text)
     generated = _parse(block.group(0), file, 2 + yaml_text[: block.start()].count("\n")).value if block else {}
@@ -108,3 +124,8 @@ def join_card(card: CardText, *, yaml_block: str, facts: str) -> str:
         body = f"{card.body.rstrip()}\n\n{block}\n" if card.body.strip() else f"\n{block}\n"
     front = card.front if card.front.endswith("\n") or not card.front else f"{card.front}\n"
     return f"---\n{front}{YAML_BEGIN}\n{yaml_block.strip()}\n{YAML_END}\n---\n{body}"
+
+
+def size_category(rows: int) -> str:
+    """Return the Hub's size category for a number of rows."""
+    return next((name for limit, name in CARD_SIZES if rows < limit), "n>1T")

@@ -55,10 +55,11 @@ def _facts(image: ImageFile) -> MediaFacts:
     # GIF and friends decode frame by frame, so count before the first one is loaded
     frames = int(getattr(image, "n_frames", 1))
     mode = image.mode
-    image.load()
     orientation = _orientation(image)
+    image.load()
     rotation = _ROTATIONS.get(orientation or 1, 0)
-    if rotation in (90, 270):
+    # Pillow shows a TIFF upright by itself, and its size is that of the upright picture
+    if rotation in (90, 270) and image.format != "TIFF":
         width, height = height, width
     return MediaFacts(
         kind="image",

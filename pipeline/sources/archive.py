@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.errors import SourceError, WorkspaceError
-from pipeline.sources.members import REPACK, RefusedError, folded, member_parts
+from pipeline.sources.members import REPACK, RefusedError, folded
 from pipeline.sources.streams import DECODERS, Stream, all_streams, blocks
 from pipeline.sources.tar_members import BLOCK, is_tar_header, tar_members
 from pipeline.sources.zip_members import zip_members
@@ -150,11 +150,10 @@ def _unpack(
     for seen, member in enumerate(members, 1):
         if seen > limits.max_members:
             raise RefusedError("has more members than allowed", allowed=f"{limits.max_members:,} (max_members)")
-        parts = member_parts(member.name)
-        if _is_junk(parts):
+        if _is_junk(member.parts):
             junk += 1
         elif member.folder:
-            tree.add_folder(parts, member.name)
+            tree.add_folder(member.parts, member.name)
         else:
             if member.size > limits.max_bytes - written:
                 raise RefusedError(
@@ -163,7 +162,7 @@ def _unpack(
                     allowed=f"{limits.max_bytes:,} bytes in all files together (max_bytes)",
                     hint="raise the limit if you trust the archive",
                 )
-            _write(tree.add_file(parts, member.name), member)
+            _write(tree.add_file(member.parts, member.name), member)
             files += 1
             written += member.size
     return UnpackReport(format=kind, files=files, bytes=written, junk=junk)

@@ -112,7 +112,7 @@ class MediaRoot:
                 "media.outside",
                 f"{_shown(value)} leads out of {self._root!r}; to allow it, name a wider root in the recipe",
             )
-        if text.endswith("/") or not stat.S_ISREG(mode):
+        if name in {"", ".", ".."} or not stat.S_ISREG(mode):
             raise RowRejected("media.not_file", f"{_shown(value)} is {_kind(mode)}, not a file")
         return Path(real)
 
@@ -151,6 +151,8 @@ def _check_value(value: str) -> None:
 def _kind(mode: int) -> str:
     if stat.S_ISDIR(mode):
         return "a folder"
+    if stat.S_ISLNK(mode):
+        return "a link in a circle"
     return "a file with a slash after its name" if stat.S_ISREG(mode) else "a device, FIFO or socket"
 
 
@@ -176,8 +178,11 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:
-    if (root / pattern).is_file():
-        return [root / pattern]
+    try:
+        if (root / pattern).is_file():
+            return [root / pattern]
+    except OSError as error:  # a name that is too long
+        raise SourceError(f"the pattern {pattern[:200]!r} cannot be used: {error.strerror}") from error
     hidden = any(part.startswith(".") for part in PurePosixPath(pattern).parts)
     return [
         path

@@ -45,7 +45,9 @@ class Member:
     """One file or folder of an archive; other kinds are refused by the reader that meets them."""
 
     name: str
-    """As the archive writes it, decoded, with `/` between folders."""
+    """As the archive writes it, decoded, with `/` between folders; for messages."""
+    parts: tuple[str, ...]
+    """The path to unpack to, from `member_parts`."""
     folder: bool
     """True: a folder; `chunks` is empty."""
     size: int
@@ -97,7 +99,7 @@ def decoded_name(raw: bytes, encoding: str | None) -> str:
         return raw.decode()
     except UnicodeDecodeError:
         pass
-    shown = repr(raw[:100])[2:-1]
+    shown = raw.decode(errors="surrogateescape")  # for the message, which escapes what is not UTF-8
     if encoding is None:
         raise RefusedError(
             "has a name that is not UTF-8",

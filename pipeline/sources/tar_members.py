@@ -13,7 +13,7 @@ from __future__ import annotations
 import tarfile
 from typing import TYPE_CHECKING
 
-from pipeline.sources.members import CHUNK, REPACK, Member, RefusedError, decoded_name
+from pipeline.sources.members import CHUNK, REPACK, Member, RefusedError, decoded_name, member_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,6 +88,7 @@ def tar_members(stream: Stream, name_encoding: str | None) -> Iterator[Member]:
 
 def _member(stream: Stream, name: str, header: tarfile.TarInfo, size: int) -> Iterator[Member]:
     """Yield the one member of a header, then step over what was left unread of it."""
+    parts = member_parts(name)
     folder = header.type == tarfile.DIRTYPE
     if not folder and header.type not in FILE_TYPES:
         why = REFUSED_TYPES.get(header.type, f"has the type {header.type.decode('latin-1')!r}")
@@ -97,7 +98,7 @@ def _member(stream: Stream, name: str, header: tarfile.TarInfo, size: int) -> It
     if not folder and name.endswith("/"):
         raise RefusedError("is a file with the name of a folder", member=name, hint=REPACK)
     chunks = _content(stream, size, name)
-    yield Member(name=name, folder=folder, size=size, chunks=chunks)
+    yield Member(name=name, parts=parts, folder=folder, size=size, chunks=chunks)
     for _ in chunks:
         pass
     _read(stream, -size % BLOCK, name)

@@ -19,15 +19,14 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from pipeline.sources.members import CHUNK, REPACK, Member, RefusedError, decoded_name
+from pipeline.sources.members import CHUNK, REPACK, Member, RefusedError, decoded_name, member_parts
 from pipeline.sources.streams import Inflate, one_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pipeline.sources.streams import Decoder
 
@@ -161,6 +160,7 @@ def _directory(file: BinaryIO, start: int, size: int, name_encoding: str | None)
 
 def _member(file: BinaryIO, entry: Entry, taken: _Spans, count: Callable[[int], None]) -> Member:
     """Check the header of a member against the directory, and make its content ready to be read."""
+    parts = member_parts(entry.name)
     folder = entry.name.endswith("/")
     why, hint = "", REPACK
     kind = stat.S_IFMT(entry.mode)
@@ -200,7 +200,7 @@ def _member(file: BinaryIO, entry: Entry, taken: _Spans, count: Callable[[int], 
     if not same:
         raise RefusedError("has a header that contradicts the directory", member=entry.name, hint=REPACK)
     chunks = iter(()) if folder else _content(file, entry, start, count)
-    return Member(name=entry.name, folder=folder, size=entry.size, chunks=chunks)
+    return Member(name=entry.name, parts=parts, folder=folder, size=entry.size, chunks=chunks)
 
 
 def _content(file: BinaryIO, entry: Entry, start: int, count: Callable[[int], None]) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.column_type import MEDIA_STRUCT
+from pipeline.cutting import cut
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
@@ -24,7 +25,7 @@ from pipeline.media.store import MediaStore
 from pipeline.recorded_bytes import read_back
 from pipeline.report import StageReport
 from pipeline.samples import read_kept, take_rows
-from pipeline.stages.beside import BesideTask, beside_tasks, media_path, write_beside
+from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
 from pipeline.stages.cache import plan_path
 from pipeline.stages.convert import records_path
 from pipeline.workspace import disk_errors, writing
@@ -188,35 +189,6 @@ def _shards_of_split(
         yield replace(task, key=fingerprint(VERSION, pa.__version__, name, schema.source, identity, media, beside))
 
 
-def cut(weights: np.ndarray, limit: int) -> list[tuple[int, int]]:
-    """Cut rows into the fewest runs of at most `limit` bytes, and make the runs as even as can be.
-
-    A single row over the limit has a run of its own. Returns (start, end) pairs; empty for no rows.
-    """
-    if not len(weights):
-        return []
-    sums = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
-
-    def runs(cap: int) -> list[tuple[int, int]]:
-        found = []
-        start = 0
-        while start < len(weights):
-            end = max(start + 1, int(np.searchsorted(sums, sums[start] + cap, side="right")) - 1)
-            found.append((start, end))
-            start = end
-        return found
-
-    best = runs(limit)
-    low, high = int(sums[-1]) // len(best), limit
-    while low < high:
-        middle = (low + high) // 2
-        if len(runs(middle)) <= len(best):
-            high = middle
-        else:
-            low = middle + 1
-    return runs(high)
-
-
 def write_shard(task: ShardTask) -> dict[str, Any]:
     """Write one shard and read it back (a worker's task); returns its facts for the manifest."""
     schema = task.schema.arrow_schema(embedded=task.embedded)
@@ -245,13 +217,12 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
 def _writer_options(schema: pa.Schema, task: ShardTask) -> dict[str, Any]:
     """Return how columns are stored: media plain and uncompressed, the rest with a dictionary and Snappy."""
     media = {column.name for column in task.schema.media_columns} if task.embedded else set()
-    leaves = [leaf for item in schema for leaf in _leaves(item.name, item.type)]
-    plain = [leaf for leaf in leaves if leaf.partition(".")[0] in media or any(leaf == m or leaf.startswith(f"{m}.") for m in media)]
-    rest = [leaf for leaf in leaves if leaf not in plain]
+    plain = [leaf for item in schema if item.name in media for leaf in _leaves(item.name, item.type)]
+    rest = [leaf for item in schema if item.name not in media for leaf in _leaves(item.name, item.type)]
     return {
-        "compression": {leaf: "none" if leaf in plain else "snappy" for leaf in leaves},
+        "compression": {**dict.fromkeys(plain, "none"), **dict.fromkeys(rest, "snappy")},
         "use_dictionary": rest if plain else True,
-        "column_encoding": {leaf: "PLAIN" for leaf in plain} or None,
+        "column_encoding": dict.fromkeys(plain, "PLAIN") or None,
         "write_statistics": rest if plain else True,
         "use_content_defined_chunking": CDC_OPTIONS,
         "write_page_index": True,
@@ -325,5 +296,3 @@ def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
         pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
     )
 
-
-__all__ = ["cut", "media_path", "run", "write_shard"]

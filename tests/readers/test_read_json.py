@@ -109,7 +109,7 @@ def test_invalid_bytes_reject_their_record_only(tmp_path: Path, ending: str) -> 
 
 
 def test_only_newlines_end_a_json_line(tmp_path: Path) -> None:
-    r"""U+2028, U+0085 and U+000B-like characters stay in their strings, blank lines count but are no records."""
+    """U+2028 and U+0085 stay in their strings, blank lines count but are no records."""
     found = outcome_of(tmp_path / "a.jsonl", '\n{"a":"x\u2028y\x85z"}\r\n\r\n{"a":2}'.encode())
     assert found.rows == [{"a": "x\u2028y\x85z"}, {"a": 2}]
     assert found.lines == [2, 4]
@@ -167,6 +167,15 @@ def test_options_of_documents_are_refused_for_lines(tmp_path: Path, options: dic
     """`records` and `key` given for JSON Lines are an error, not ignored."""
     with pytest.raises(SourceError, match="given"):
         outcome_of(tmp_path / "a.jsonl", b'{"a": 1}\n', format="jsonl", **options)
+
+
+def test_nested_objects_of_a_bad_record_are_never_records(tmp_path: Path) -> None:
+    """Reading goes on behind a bad record, not at objects inside it that look like records."""
+    good = '{"id": 1, "parts": [{"id": 2},\n{"id": 3}]}'
+    bad = '{"id": 4, "parts": [{"id": 5},\n{"id": 6}], "x": NaN}'
+    found = outcome_of(tmp_path / "a.json", f"[{good},\n{good},\n{bad},\n{good}]".encode())
+    assert [row["id"] for row in found.rows] == [1, 1, 1]
+    assert found.codes == [(5, "read.json")]
 
 
 @pytest.mark.parametrize("ending", ["json", "jsonl"])

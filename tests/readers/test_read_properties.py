@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reading import outcome_of
 
 from pipeline.errors import SourceError
+from pipeline.readers import text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,9 @@ ALIKE = st.lists(
 def _line_starts(texts: list[str], before: int, between: int) -> list[int]:
     """Return the line each text starts on when so many line ends stand before the first and between two."""
     lines, line = [], 1 + before
-    for text in texts:
+    for printed in texts:
         lines.append(line)
-        line += text.count("\n") + between
+        line += printed.count("\n") + between
     return lines
 
 
@@ -53,8 +54,8 @@ def _line_starts(texts: list[str], before: int, between: int) -> list[int]:
 def test_array_is_read_back(tmp_path: Path, rows: list[Any], indent: int | None, ascii_only: bool, crlf: bool) -> None:
     """An array of any objects, however it is printed, gives the same objects with the lines they start on."""
     texts = [json.dumps(row, indent=indent, ensure_ascii=ascii_only) for row in rows]
-    text = "[\n" + ",\n".join(texts) + "\n]\n"
-    data = (text.replace("\n", "\r\n") if crlf else text).encode()
+    printed = "[\n" + ",\n".join(texts) + "\n]\n"
+    data = (printed.replace("\n", "\r\n") if crlf else printed).encode()
     found = outcome_of(tmp_path / "a.json", data)
     assert found.bad == []
     assert found.rows == rows
@@ -70,13 +71,29 @@ def test_array_on_one_line_is_read_back(tmp_path: Path, rows: list[Any], tight: 
     assert (found.rows, found.bad) == (rows, [])
 
 
+@pytest.mark.parametrize("block_bytes", [1, 5, 64])
+@settings(parent=SAME_FOLDER, max_examples=40)
+@given(rows=ROWS | ALIKE, indent=st.sampled_from([None, 1]), cut=st.integers(0, 40))
+def test_borders_of_blocks_do_not_show(
+    tmp_path: Path, block_bytes: int, rows: list[Any], indent: int | None, cut: int
+) -> None:
+    """Whole and cut files give the same, whatever pieces they are read in."""
+    data = json.dumps(rows, indent=indent, ensure_ascii=False).encode()
+    for options in ({"format": "json"}, {"format": "jsonl"}, {"format": "csv", "header": ("a",), "delimiter": ","}):
+        content = data[: len(data) - cut] or b"["
+        whole = outcome_of(tmp_path / "a", content, encoding="utf-8", **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(text, "BLOCK_BYTES", block_bytes)
+            assert outcome_of(tmp_path / "a", content, encoding="utf-8", **options) == whole
+
+
 @SAME_FOLDER
 @given(rows=ROWS, crlf=st.booleans(), last=st.booleans())
 def test_lines_are_read_back(tmp_path: Path, rows: list[Any], crlf: bool, last: bool) -> None:
     """JSON Lines give the same objects, each with its line."""
     end = "\r\n" if crlf else "\n"
-    text = end.join(json.dumps(row, ensure_ascii=False) for row in rows) + (end if last else "")
-    found = outcome_of(tmp_path / "a.jsonl", text.encode(), format="jsonl")
+    printed = end.join(json.dumps(row, ensure_ascii=False) for row in rows) + (end if last else "")
+    found = outcome_of(tmp_path / "a.jsonl", printed.encode(), format="jsonl")
     assert (found.rows, found.lines, found.bad) == (rows, list(range(1, len(rows) + 1)), [])
 
 
@@ -106,7 +123,7 @@ def test_csv_is_read_back(tmp_path: Path, table: list[list[str]], delimiter: str
     found = outcome_of(tmp_path / "a.csv", "".join(written).encode())
     assert found.bad == []
     assert found.rows == [dict(zip(header, cells, strict=True)) for cells in table]
-    ends = [text.replace("\r\n", "\n").replace("\r", "\n").count("\n") for text in written]
+    ends = [row.replace("\r\n", "\n").replace("\r", "\n").count("\n") for row in written]
     assert found.lines == [1 + sum(ends[: number + 1]) for number in range(len(table))]
 
 
@@ -117,18 +134,18 @@ def test_damage_never_raises_anything_else(tmp_path: Path, options: dict[str, st
     """Whatever bytes are changed, reading ends with rows, bad records or SourceError, and makes up no records."""
     rows = [{"id": number, "parts": [{"id": 1}, {"x": "a: b"}], "t": "é"} for number in range(8)]
     whole: Any = {"a": rows} if "records" in options else {str(r["id"]): r for r in rows} if "key" in options else rows
-    text = bytearray(json.dumps(whole, indent=data.draw(st.sampled_from([None, 1])), ensure_ascii=False).encode())
+    damaged = bytearray(json.dumps(whole, indent=data.draw(st.sampled_from([None, 1])), ensure_ascii=False).encode())
     for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(text) - 1))
-        text[at : at + data.draw(st.integers(0, 3))] = data.draw(
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 3))] = data.draw(
             st.binary(max_size=2) | st.sampled_from([b'"', b"{", b"}", b"[", b"]", b",", b"\\", b"\n", b"\0"])
         )
-        text = text or bytearray(b" ")
+        damaged = damaged or bytearray(b" ")
     try:
-        found = outcome_of(tmp_path / "a.json", bytes(text), encoding="utf-8", **options)
+        found = outcome_of(tmp_path / "a.json", bytes(damaged), encoding="utf-8", **options)
     except SourceError:
         return
-    starts = text.count(b"{") + text.count(b",") + text.count(b"\n") + 2
+    starts = damaged.count(b"{") + damaged.count(b",") + damaged.count(b"\n") + 2
     assert len(found.rows) + len(found.bad) <= starts
-    last = text.count(b"\n") + text.count(b"\r") + 1
+    last = damaged.count(b"\n") + damaged.count(b"\r") + 1
     assert all(1 <= line <= last for line in [*found.lines, *(bad.line for bad in found.bad)])

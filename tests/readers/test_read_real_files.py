@@ -84,6 +84,7 @@ CASES = [
     Case(f"{SUITE}/y_object_duplicated_key.json", "json", [], [(1, "read.duplicate_key")]),
     Case(f"{SUITE}/y_object_duplicated_key_and_value.json", "json", [1], holds={0: {"a": "b"}}),
     Case("llamafactory_mllm_demo/mllm_demo.json", "json", [2, 26, 49, 72, 96, 119]),
+    Case("videofeedback_rows/example.jsonl", "jsonl", [*range(1, 13), 14, 15]),
     Case("ms_swift/alpaca.jsonl", "jsonl", [1, 2, 3]),
     Case("ms_swift/alpaca.csv", "csv", [2, 3, 4]),
 ]

@@ -1,0 +1,1 @@
+"""Checks: what proves a dataset folder, one small function each."""

@@ -1,0 +1,132 @@
+"""The folder against the build behind it: rows in = rows out + rejects, shard hashes, and the media in the shards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.build import sum_counts
+from pipeline.checks.folder import REBUILD
+from pipeline.checks.problem import Problem
+from pipeline.media.probe import hash_bytes, hash_file
+from pipeline.samples import read_kept
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.build import Build
+
+STAGES_THAT_REJECT = ("convert", "cache", "curate", "split")
+
+
+def check_rows(build: Build) -> Iterator[Problem]:
+    """Rows in = rows out + rejects, config by config, counted in the files themselves."""
+    stages = build.manifest.stages
+    rejected: Counter[str] = Counter()
+    reasons: dict[str, Counter[str]] = {}
+    for batch in pq.ParquetFile(build.workspace.rejected).iter_batches(columns=["config", "reason"]):
+        for config, reason in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            rejected[config] += 1
+            reasons.setdefault(config, Counter())[reason] += 1
+    for config in build.recipe.configs:
+        rows_in = stages["convert"]["configs"][config]["rows_in"]
+        names = [name for name in stages["shard"]["shards"] if name.startswith(f"{config}/")]
+        rows_out = sum(_rows(build.workspace.out / name) for name in names)
+        if rows_in != rows_out + rejected[config]:
+            message = f"{rows_in:,} rows in, {rows_out:,} rows out and {rejected[config]:,} rejects"
+            yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
+        counted = sum_counts(stages[stage]["configs"][config]["rejected"] for stage in STAGES_THAT_REJECT)
+        if counted != dict(reasons.get(config, {})):
+            message = f"the card counts {counted}, rejected.parquet holds {dict(reasons.get(config, {}))}"
+            yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
+
+
+def _rows(path: Path) -> int:
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError):
+        return 0  # reported as SW301
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardCheck:
+    """Everything a worker needs to prove one shard against the plan."""
+
+    name: str
+    path: Path
+    sha256: str
+    bytes: int
+    columns: tuple[tuple[str, bool], ...]
+    """Media columns that are embedded, and whether each is a list."""
+    media: tuple[tuple[str, ...], ...]
+    """Row by row, the hashes that the plan says, column by column."""
+
+
+def check_shards(build: Build) -> Iterator[Problem]:
+    """Every shard has the hash of the manifest, and every medium in it the hash of the plan."""
+    shards = build.manifest.stages["shard"]["shards"]
+    checks = _shard_checks(build, shards)
+    work = sum(shard["bytes"] for shard in shards.values())
+    for problems in build.executor.map(prove_shard, checks, work_bytes=work):
+        yield from problems
+    for name, file in build.manifest.stages["shard"]["beside"].items():
+        path = build.workspace.out / name
+        if not path.is_file() or hash_file(path) != (file["sha256"], file["bytes"]):
+            yield Problem(code="SW402", place=name, message="this file is missing or not the one that was built", hint=REBUILD)
+
+
+def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
+    for config in build.recipe.configs.values():
+        samples = read_kept(build.workspace.kept(config.name, "split"))
+        columns = tuple((column.name, column.is_list) for column in config.schema.media_columns)
+        for number, split in enumerate(config.splits):
+            chosen = samples.filter(pa.compute.equal(samples.column("split"), number)).column("media")
+            start = 0
+            for name in sorted(name for name in shards if name.rpartition("-of-")[0][:-6] == f"{config.name}/{split}"):
+                shard = shards[name]
+                media = chosen.slice(start, shard["rows"]).to_pylist()
+                start += shard["rows"]
+                yield ShardCheck(
+                    name=name,
+                    path=build.workspace.out / name,
+                    sha256=shard["sha256"],
+                    bytes=shard["bytes"],
+                    columns=columns if build.recipe.embedded else (),
+                    media=tuple(tuple(hashes) for hashes in media),
+                )
+
+
+def prove_shard(check: ShardCheck) -> list[Problem]:
+    """Prove one shard (a worker's task)."""
+    try:
+        if hash_file(check.path) != (check.sha256, check.bytes):
+            return [Problem(code="SW403", place=check.name, message="the file is not the one that was built", hint=REBUILD)]
+        problems = []
+        row = 0
+        with pq.ParquetFile(check.path) as file:
+            names = [name for name, _ in check.columns]
+            for batch in file.iter_batches(batch_size=64, columns=names) if names else ():
+                columns = [batch.column(name).to_pylist() for name in names]
+                for position in range(len(batch)):
+                    found = tuple(
+                        hash_bytes(medium["bytes"])
+                        for column in columns
+                        for medium in _media(column[position])
+                    )
+                    if found != check.media[row]:
+                        message = f"row {row}: its media are not the ones that were cached"
+                        problems.append(Problem(code="SW402", place=check.name, message=message, hint=REBUILD))
+                    row += 1
+    except (pa.ArrowException, OSError) as error:
+        message = f"the shard cannot be read: {' '.join(str(error).split())[:300]}"
+        return [Problem(code="SW301", place=check.name, message=message, hint=REBUILD)]
+    return problems
+
+
+def _media(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else ([] if value is None else [value])

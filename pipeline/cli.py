@@ -1,0 +1,175 @@
+"""The command line: thin commands that parse, call one function and print. Heavy imports come after parsing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.run import BuildReport
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+STAGE_HELP = {
+    "download": "Make every source a folder on this machine; unpack archives.",
+    "convert": "Turn raw records into rows of the schema, with the stages before it.",
+    "cache": "Find, hash and probe the media that rows ask for, with the stages before it.",
+    "curate": "Leave out what the recipe does not want, with the stages before it.",
+    "split": "Decide which split each row is in, with the stages before it.",
+    "shard": "Write the Parquet shards, with the stages before it.",
+    "card": "Write README.md from the shards, with the stages before it.",
+}
+
+
+def _user_cache() -> str:
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shardwright")
+
+
+def build_options(command: F) -> F:
+    """Add the options that every building command has."""
+    options = [
+        click.option("--work", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_WORK", default="work",
+                     show_default=True, help="Folder for intermediate results; safe to delete."),
+        click.option("--out", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_OUT", default="out",
+                     show_default=True, help="Folder for finished datasets."),
+        click.option("--cache", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_CACHE", default=_user_cache,
+                     show_default="the user's cache folder", help="Folder of the media store, shared by all datasets."),
+        click.option("--workers", type=click.IntRange(1, 1024), default=None, show_default="one a processor",
+                     help="Processes to work in; any number gives the same bytes."),
+        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on standard output."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+class _Group(click.Group):
+    """Turns our errors into what is printed, and a traceback only into our own bugs or with -v."""
+
+    def invoke(self, context: click.Context) -> Any:
+        from pipeline.errors import ShardwrightError
+
+        try:
+            return super().invoke(context)
+        except ShardwrightError as error:
+            if context.params.get("verbose"):
+                raise
+            click.echo(f"error: {error}", err=True)
+            context.exit(error.exit_code)
+        except KeyboardInterrupt:
+            click.echo("interrupted; what is done is kept, run the same command to go on", err=True)
+            context.exit(130)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="shardwright")
+@click.option("-v", "--verbose", is_flag=True, help="Show a traceback with every error.")
+def main(*, verbose: bool) -> None:  # noqa: ARG001  (read by the group)
+    """Turn raw annotations and the images and videos they point to into a dataset that loads everywhere."""
+
+
+@main.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@build_options
+def build(recipe: Path, **options: Any) -> None:
+    """Build the dataset of RECIPE: every stage up to and including validate."""
+    _run(recipe, "validate", **options)
+
+
+def _stage_command(name: str, text: str) -> None:
+    @main.command(name=name, help=f"{text}\n\nRECIPE is a recipe file.", short_help=text.partition(",")[0])
+    @click.argument("recipe", type=click.Path(path_type=Path))
+    @build_options
+    def command(recipe: Path, **options: Any) -> None:
+        _run(recipe, name, **options)
+
+
+for _name, _text in STAGE_HELP.items():
+    _stage_command(_name, _text)
+
+
+@main.command()
+@click.argument("target", type=click.Path(path_type=Path))
+@build_options
+@click.option("--load-limit", default="10GB", show_default=True,
+              help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.")
+def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) -> None:
+    """Prove TARGET: a recipe's dataset, or any dataset folder.
+
+    Exit code 0: nothing wrong; 1: problems found.
+    """
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    from pipeline.errors import UsageError
+
+    try:
+        limit = int(TypeAdapter(ByteSize).validate_python(load_limit))
+    except ValidationError:
+        raise UsageError(f"--load-limit {load_limit!r} is not a size", allowed="e.g. 500MB, 20GB") from None
+    if not target.is_dir():
+        _run(target, "validate", as_json=as_json, validate_again=True, load_limit=limit, **options)
+        return
+    from pipeline.stages.validate import raise_errors, validate_folder
+
+    problems = validate_folder(target, load_limit=limit)
+    if as_json:
+        click.echo(json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1))
+        if any(problem.severity == "error" for problem in problems):
+            sys.exit(1)
+        return
+    raise_errors(problems)
+    for problem in problems:
+        click.echo(str(problem))
+    click.echo(f"{target}: nothing wrong")
+
+
+def _run(
+    recipe: Path, upto: str, *, work: Path, out: Path, cache: Path, workers: int | None, as_json: bool, **more: Any
+) -> None:
+    from pipeline.executor import default_workers
+    from pipeline.report import display_for
+    from pipeline.run import Folders, build_dataset
+
+    report = build_dataset(
+        recipe,
+        Folders(work=work, out=out, cache=cache),
+        workers=workers or default_workers(),
+        display=display_for(quiet=as_json),
+        upto=upto,
+        **more,
+    )
+    if as_json:
+        value = {"name": report.name, "out": str(report.out), "rejected": str(report.rejected),
+                 "stages": [stage.as_json() for stage in report.stages]}
+        click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    else:
+        _print_report(report, upto)
+
+
+def _print_report(report: BuildReport, upto: str) -> None:
+    """Print the closing table: what each stage did, why rows were left out, where the result is."""
+    click.echo(f"{'stage':<10}{'rows in':>12}{'rows out':>12}{'left out':>10}{'media':>10}{'bytes':>16}{'seconds':>9}")
+    for stage in report.stages:
+        if stage.skipped:
+            click.echo(f"{stage.stage:<10}{'nothing had changed':>34}{'':>35}{stage.seconds:>9.2f}")
+            continue
+        left = sum(stage.rejected.values())
+        click.echo(f"{stage.stage:<10}{stage.rows_in:>12,}{stage.rows_out:>12,}{left:>10,}{stage.media:>10,}"
+                   f"{stage.bytes:>16,}{stage.seconds:>9.2f}")
+    if report.reasons:
+        click.echo("\nleft out, by reason:")
+        for reason, count in report.reasons.items():
+            click.echo(f"  {count:>9,}  {reason}")
+        click.echo(f"  every row: {report.rejected}")
+    for stage in report.stages:
+        for note in stage.notes:
+            click.echo(f"note: {stage.stage}: {note}")
+    if upto == "validate":
+        click.echo(f"\n{report.out}: proved, and ready for datasets.load_dataset({str(report.out)!r})")

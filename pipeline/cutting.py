@@ -1,0 +1,34 @@
+"""Cutting a sequence of weights into even runs: rows into shards and row groups, media into archives."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def cut(weights: np.ndarray, limit: int) -> list[tuple[int, int]]:
+    """Cut rows into the fewest runs of at most `limit` bytes, and make the runs as even as can be.
+
+    A single row over the limit has a run of its own. Returns (start, end) pairs; empty for no rows.
+    """
+    if not len(weights):
+        return []
+    sums = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
+
+    def runs(cap: int) -> list[tuple[int, int]]:
+        found = []
+        start = 0
+        while start < len(weights):
+            end = max(start + 1, int(np.searchsorted(sums, sums[start] + cap, side="right")) - 1)
+            found.append((start, end))
+            start = end
+        return found
+
+    best = runs(limit)
+    low, high = int(sums[-1]) // len(best), limit
+    while low < high:
+        middle = (low + high) // 2
+        if len(runs(middle)) <= len(best):
+            high = middle
+        else:
+            low = middle + 1
+    return runs(high)

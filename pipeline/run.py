@@ -1,0 +1,135 @@
+"""The order of the product, and the driver that runs it: recipe in, proved dataset out."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.build import Build
+from pipeline.executor import InProcess, LocalProcesses
+from pipeline.manifest import ORDER, Manifest
+from pipeline.media.store import MediaStore
+from pipeline.recipe import load_recipe
+from pipeline.rejects import check_share, gather_rejects
+from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
+from pipeline.workspace import Workspace, locked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.report import Display, StageReport
+
+STAGES: tuple[tuple[str, Callable[[Build], StageReport]], ...] = (
+    ("download", download.run),  # every source a folder on this machine
+    ("convert", convert.run),  # raw records to rows of the schema
+    ("cache", cache.run),  # media found, hashed, probed
+    ("curate", curate.run),  # what the recipe does not want is left out
+    ("split", split.run),  # no picture or clip on two sides
+    ("shard", shard.run),  # Parquet
+    ("card", card.run),  # README.md, computed from the shards
+    ("validate", validate.run),  # proved
+)
+STAGE_NAMES = tuple(name for name, _ in STAGES)
+assert STAGE_NAMES == ORDER[: len(STAGE_NAMES)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folders:
+    """The roots below which datasets are built."""
+
+    work: Path
+    out: Path
+    cache: Path
+
+
+@dataclass(kw_only=True)
+class BuildReport:
+    """What a build did."""
+
+    name: str
+    out: Path
+    rejected: Path
+    stages: list[StageReport]
+
+    @property
+    def rows_in(self) -> int:
+        """Raw records read."""
+        return next((stage.rows_in for stage in self.stages if stage.stage == "convert"), 0)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Reason -> rows left out, over all stages."""
+        total: dict[str, int] = {}
+        for stage in self.stages:
+            for reason, count in stage.rejected.items():
+                total[reason] = total.get(reason, 0) + count
+        return dict(sorted(total.items()))
+
+
+def build_dataset(
+    recipe_path: Path,
+    folders: Folders,
+    *,
+    workers: int,
+    display: Display,
+    upto: str = "validate",
+    validate_again: bool = False,
+    load_limit: int = validate.LOAD_LIMIT,
+) -> BuildReport:
+    """Run every stage up to and including `upto`; what has not changed since the last build is not done again.
+
+    Raises:
+        ShardwrightError: with what is wrong, what is allowed and what to do; what was done stays.
+    """
+    recipe = load_recipe(recipe_path)
+    workspace = Workspace(work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache)
+    reports = []
+    with ExitStack() as stack:
+        stack.enter_context(locked(workspace.work))
+        executor = stack.enter_context(LocalProcesses(workers)) if workers > 1 else InProcess()
+        build = Build(
+            recipe=recipe,
+            workspace=workspace,
+            store=stack.enter_context(MediaStore(workspace.cache)),
+            executor=executor,
+            display=display,
+            manifest=Manifest.load(workspace.manifest, recipe.name),
+        )
+        for name, stage in STAGES:
+            started = time.monotonic()
+            if name == "validate":
+                report = validate.run(build, again=validate_again, load_limit=load_limit)
+            else:
+                report = stage(build)
+            if name in REJECTING:
+                _gather(build, upto=name, keep=report.skipped)
+            report.seconds = time.monotonic() - started
+            reports.append(report)
+            if name == upto:
+                break
+    return BuildReport(name=recipe.name, out=workspace.out, rejected=workspace.rejected, stages=reports)
+
+
+REJECTING = ("convert", "cache", "curate", "split")
+"""The stages that leave rows out."""
+
+
+def _gather(build: Build, *, upto: str, keep: bool) -> None:
+    """Put the rejects so far into one file, and stop the build when they are more than the recipe allows."""
+    workspace = build.workspace
+    if keep and upto != REJECTING[-1] and workspace.rejected.is_file():
+        return
+    paths: list[Path] = []
+    for stage in REJECTING[: REJECTING.index(upto) + 1]:
+        if stage == "convert":
+            paths += [convert.rejects_path(workspace, file) for file in build.files]
+        elif stage == "cache":
+            paths += [cache.rejects_path(build, file) for file in build.files]
+        else:
+            paths += [workspace.rejects(stage, config) for config in build.recipe.configs]
+    gather_rejects(paths, workspace.rejected)
+    rows_in = sum(config["rows_in"] for config in build.manifest.stages["convert"]["configs"].values())
+    check_share(paths, rows_in=rows_in, max_share=build.recipe.spec.rejects.max_share, where=workspace.rejected)
