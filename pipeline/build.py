@@ -1,4 +1,4 @@
-"""What the stages of one build share: the recipe, the folders, the media store, the executor, and what was found so far."""
+"""What the stages of one build share: recipe, folders, media store, executor, and what was found so far."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """The human part of a card: Markdown with front matter, and the markers between which facts are generated.
 
-    ---
-    pretty_name: …                       written by people, kept to the byte
-    # shardwright:begin …                generated: configs, dataset_info, size_categories
-    # shardwright:end
-    ---
-    # Title                              written by people
-    <!-- shardwright:begin facts … -->   generated: splits, media, rejects, licences
-    <!-- shardwright:end facts -->
+---
+pretty_name: …                       written by people, kept to the byte
+# shardwright:begin …                generated: configs, dataset_info, size_categories
+# shardwright:end
+---
+# Title                              written by people
+<!-- shardwright:begin facts … -->   generated: splits, media, rejects, licences
+<!-- shardwright:end facts -->
 """
 
 from __future__ import annotations

@@ -35,14 +35,37 @@ def _user_cache() -> str:
 def build_options(command: F) -> F:
     """Add the options that every building command has."""
     options = [
-        click.option("--work", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_WORK", default="work",
-                     show_default=True, help="Folder for intermediate results; safe to delete."),
-        click.option("--out", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_OUT", default="out",
-                     show_default=True, help="Folder for finished datasets."),
-        click.option("--cache", type=click.Path(path_type=Path), envvar="SHARDWRIGHT_CACHE", default=_user_cache,
-                     show_default="the user's cache folder", help="Folder of the media store, shared by all datasets."),
-        click.option("--workers", type=click.IntRange(1, 1024), default=None, show_default="one a processor",
-                     help="Processes to work in; any number gives the same bytes."),
+        click.option(
+            "--work",
+            type=click.Path(path_type=Path),
+            envvar="SHARDWRIGHT_WORK",
+            default="work",
+            show_default=True,
+            help="Folder for intermediate results; safe to delete.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            envvar="SHARDWRIGHT_OUT",
+            default="out",
+            show_default=True,
+            help="Folder for finished datasets.",
+        ),
+        click.option(
+            "--cache",
+            type=click.Path(path_type=Path),
+            envvar="SHARDWRIGHT_CACHE",
+            default=_user_cache,
+            show_default="the user's cache folder",
+            help="Folder of the media store, shared by all datasets.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(1, 1024),
+            default=None,
+            show_default="one a processor",
+            help="Processes to work in; any number gives the same bytes.",
+        ),
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on standard output."),
     ]
     for option in reversed(options):
@@ -71,7 +94,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="shardwright")
 @click.option("-v", "--verbose", is_flag=True, help="Show a traceback with every error.")
-def main(*, verbose: bool) -> None:  # noqa: ARG001  (read by the group)
+def main(*, verbose: bool) -> None:
     """Turn raw annotations and the images and videos they point to into a dataset that loads everywhere."""
 
 
@@ -98,8 +121,12 @@ for _name, _text in STAGE_HELP.items():
 @main.command()
 @click.argument("target", type=click.Path(path_type=Path))
 @build_options
-@click.option("--load-limit", default="10GB", show_default=True,
-              help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.")
+@click.option(
+    "--load-limit",
+    default="10GB",
+    show_default=True,
+    help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.",
+)
 def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) -> None:
     """Prove TARGET: a recipe's dataset, or any dataset folder.
 
@@ -120,7 +147,9 @@ def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) ->
 
     problems = validate_folder(target, load_limit=limit)
     if as_json:
-        click.echo(json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1))
+        click.echo(
+            json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1)
+        )
         if any(problem.severity == "error" for problem in problems):
             sys.exit(1)
         return
@@ -146,8 +175,12 @@ def _run(
         **more,
     )
     if as_json:
-        value = {"name": report.name, "out": str(report.out), "rejected": str(report.rejected),
-                 "stages": [stage.as_json() for stage in report.stages]}
+        value = {
+            "name": report.name,
+            "out": str(report.out),
+            "rejected": str(report.rejected),
+            "stages": [stage.as_json() for stage in report.stages],
+        }
         click.echo(json.dumps(value, indent=1, ensure_ascii=False))
     else:
         _print_report(report, upto)
@@ -161,8 +194,10 @@ def _print_report(report: BuildReport, upto: str) -> None:
             click.echo(f"{stage.stage:<10}{'nothing had changed':>34}{'':>35}{stage.seconds:>9.2f}")
             continue
         left = sum(stage.rejected.values())
-        click.echo(f"{stage.stage:<10}{stage.rows_in:>12,}{stage.rows_out:>12,}{left:>10,}{stage.media:>10,}"
-                   f"{stage.bytes:>16,}{stage.seconds:>9.2f}")
+        click.echo(
+            f"{stage.stage:<10}{stage.rows_in:>12,}{stage.rows_out:>12,}{left:>10,}{stage.media:>10,}"
+            f"{stage.bytes:>16,}{stage.seconds:>9.2f}"
+        )
     if report.reasons:
         click.echo("\nleft out, by reason:")
         for reason, count in report.reasons.items():

@@ -61,7 +61,9 @@ class ColumnConformer:
         self._pattern = re.compile(column.rules.pattern) if column.rules.pattern is not None else None
         self._allowed = set(column.rules.values) if column.rules.values is not None else None
         self._class_numbers = (
-            {name: number for number, name in enumerate(column.type.names)} if isinstance(column.type, ClassLabel) else {}
+            {name: number for number, name in enumerate(column.type.names)}
+            if isinstance(column.type, ClassLabel)
+            else {}
         )
 
     def conform(self, values: list[Any], bad: dict[int, RowRejected]) -> pa.Array:
@@ -74,14 +76,18 @@ class ColumnConformer:
         array = self._whole(values)
         if array is not None:
             return array
-        good = [None if position in bad else self._single(value, position, bad) for position, value in enumerate(values)]
+        good = [
+            None if position in bad else self._single(value, position, bad) for position, value in enumerate(values)
+        ]
         return self._extension(pa.array(good, self.storage_type))
 
     def _prepared(self, value: Any, position: int, bad: dict[int, RowRejected]) -> Any:
         """Fill in the default and read the text as the recipe says."""
         field = self.field
         assert field is not None
-        if field.default is not None and (value is None or value is MISSING or (isinstance(value, str) and not value.strip())):
+        if field.default is not None and (
+            value is None or value is MISSING or (isinstance(value, str) and not value.strip())
+        ):
             return field.default
         if field.parse is None or not isinstance(value, str):
             return value
@@ -144,7 +150,9 @@ class ColumnConformer:
                         self.unused.update(f"{name}.{key}" for key in value if key not in known)
                 columns = []
                 for field, inner in fields:
-                    column = self._array([None if v is None else v.get(field) for v in values], inner, f"{name}.{field}")
+                    column = self._array(
+                        [None if v is None else v.get(field) for v in values], inner, f"{name}.{field}"
+                    )
                     if column is None:
                         return None
                     columns.append(column)
@@ -352,7 +360,9 @@ def _parse_number(text: str, field: FieldSpec) -> int | float:
         plain = head + mark + tail
     if field.decimal != ".":
         if "." in plain:
-            raise RowRejected(f"parse.{field.parse}", f"{shown(text)} has a point, but the decimal mark is {field.decimal!r}")
+            raise RowRejected(
+                f"parse.{field.parse}", f"{shown(text)} has a point, but the decimal mark is {field.decimal!r}"
+            )
         plain = plain.replace(field.decimal, ".")
     try:
         if not plain.isascii() or "_" in plain or " " in plain:

@@ -176,7 +176,10 @@ def _media_parts(kind: str, column: str, value: Any) -> list[MediaPart]:
 
 def _compile_turns(turns: list[Turn]) -> Callable[[Mapping[str, Any]], list[Message]]:
     compiled = [
-        (turn.role, [(part, Template(part.text) if part.text and is_template(part.text) else None) for part in turn.parts])
+        (
+            turn.role,
+            [(part, Template(part.text) if part.text and is_template(part.text) else None) for part in turn.parts],
+        )
         for turn in turns
     ]
 

@@ -1,4 +1,4 @@
-"""How work is spread: the same task functions, in this process or over local processes, in order, with the same bytes."""
+"""How work is spread: the same tasks, in this process or over local processes, in order, with the same bytes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
 
@@ -48,7 +48,7 @@ class LocalProcesses:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> LocalProcesses:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

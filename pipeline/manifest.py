@@ -1,4 +1,7 @@
-"""The manifest: what was built from what. No clock times, no absolute paths: an identical rebuild gives the same bytes."""
+"""The manifest: what was built from what.
+
+No clock times, no absolute paths: an identical rebuild gives the same bytes.
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.card_text import CardText, load_human_card
 from pipeline.document import Document, Location, check, nearest, read_document
@@ -108,6 +108,7 @@ def _mistakes_beside(path: Path, document: Document) -> list[Mistake]:
     schemas = {holder.get("schema") for holder in holders if isinstance(holder, dict)}
     mistakes: list[Mistake] = []
     here = path.parent
+    wanted: list[tuple[str, Any, str, Callable[[Path], Any]]]
     wanted = [("schemas", name, ".yaml", load_schema) for name in schemas]
     wanted.append(("dataset_cards", value.get("card") or value.get("name"), ".md", load_human_card))
     for folder, name, ending, load in wanted:
@@ -124,7 +125,7 @@ def _mistakes_beside(path: Path, document: Document) -> list[Mistake]:
 
 
 def _candidates(here: Path, name: str, folder: str, ending: str) -> list[Path]:
-    """Return where a schema or card may lie: by name beside the recipe's folder, or by a path relative to the recipe."""
+    """Return where a schema or card may lie: by name beside the recipe's folder, or by a path from the recipe."""
     if name.endswith(ending):
         return [here / name]
     return [here / folder / f"{name}{ending}", here.parent / folder / f"{name}{ending}"]
@@ -149,8 +150,11 @@ class _Checker:
             if not _CONFIG_NAME.match(name):
                 self._mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
             if not (self.path.parent / source.path).exists():
-                self._mistake(("sources", name, "path"), f"there is no file or folder {source.path!r}",
-                              f"paths start at the recipe's folder {self.path.parent}")
+                self._mistake(
+                    ("sources", name, "path"),
+                    f"there is no file or folder {source.path!r}",
+                    f"paths start at the recipe's folder {self.path.parent}",
+                )
         configs = {name: self._config(name, config) for name, config in spec.configs.items()}
         lowered = [name.lower() for name in configs]
         for name in configs:
@@ -207,7 +211,9 @@ class _Checker:
     def _config(self, name: str, config: ConfigSpec) -> Config | None:
         place: Location = ("configs", name)
         if not _CONFIG_NAME.match(name) or name.lower() in EMPTY_VALUES:
-            self._mistake(place, f"{name!r} is no name for a config", "letters, digits, `-`, `_` and `.`, not a YAML word")
+            self._mistake(
+                place, f"{name!r} is no name for a config", "letters, digits, `-`, `_` and `.`, not a YAML word"
+            )
         schema_name = config.schema_name or self.spec.schema_name
         if schema_name is None:
             self._mistake(place, "no schema", "give `schema: NAME` here or for the whole recipe")
@@ -258,7 +264,9 @@ class _Checker:
             others = ", ".join(name for name in config.splits if name not in by_file)
             self._mistake(place, f"the splits {others} divide rows, but there is no `rows`", "give `rows: {files: …}`")
         if config.rows is not None and by_file:
-            self._mistake((*place, "rows"), f"`rows` are given, and the splits {', '.join(by_file)} have files of their own")
+            self._mistake(
+                (*place, "rows"), f"`rows` are given, and the splits {', '.join(by_file)} have files of their own"
+            )
         if config.rows is not None:
             self._row_source((*place, "rows"), config.rows)
         for name in by_file:
@@ -268,12 +276,16 @@ class _Checker:
         if rows.source is None and len(self.spec.sources) > 1:
             self._mistake(place, "`source` is missing", f"one of: {', '.join(self.spec.sources)}")
         elif rows.source is not None and rows.source not in self.spec.sources:
-            self._mistake((*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.spec.sources))
+            self._mistake(
+                (*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.spec.sources)
+            )
         if rows.encoding is not None:
             try:
                 "".encode(rows.encoding)
             except LookupError:
-                self._mistake((*place, "encoding"), f"unknown encoding {rows.encoding!r}", "e.g. utf-8, gb18030, shift_jis")
+                self._mistake(
+                    (*place, "encoding"), f"unknown encoding {rows.encoding!r}", "e.g. utf-8, gb18030, shift_jis"
+                )
         if rows.reader is not None:
             file = rows.reader.partition(":")[0]
             if not (self.path.parent / file).is_file():
@@ -301,7 +313,9 @@ class _Checker:
         if total > 1 + 1e-9:
             self._mistake(here, f"the shares add up to {total:g}", "at most 1")
         elif not rest and len(shares) == len(divided) and abs(total - 1) > 1e-9:
-            self._mistake(here, f"the shares add up to {total:g}, so rows would be left over", "1, or a split that is `rest`")
+            self._mistake(
+                here, f"the shares add up to {total:g}, so rows would be left over", "1, or a split that is `rest`"
+            )
         if not rest and not shares:
             self._mistake(here, "counts alone would leave rows over", "add a split that is `rest`")
         if not rest and shares and len(shares) < len(divided):
@@ -339,7 +353,9 @@ class _Checker:
                 if name not in known:
                     if where == ("media",) and self._in_another_schema(name):
                         continue
-                    self._mistake(here, f"the schema {schema.name!r} has no media column {name!r}", nearest(name, known))
+                    self._mistake(
+                        here, f"the schema {schema.name!r} has no media column {name!r}", nearest(name, known)
+                    )
                     continue
                 if media.path is not None:
                     self._compiles((*here, "path"), Template, media.path)
@@ -347,11 +363,16 @@ class _Checker:
                     hint = nearest(media.source, self.spec.sources)
                     self._mistake((*here, "source"), f"unknown source {media.source!r}", hint)
                 if media.within is not None and not (self.path.parent / media.within).is_dir():
-                    self._mistake((*here, "within"), f"there is no folder {media.within!r}", "it starts at the recipe's folder")
+                    self._mistake(
+                        (*here, "within"), f"there is no folder {media.within!r}", "it starts at the recipe's folder"
+                    )
                 column = schema.columns[name]
                 if media.missing == "keep" and not column.is_list and not column.rules.nullable:
-                    self._mistake((*here, "missing"), f"`keep` leaves {name!r} null, but the schema forbids it",
-                                  "make the column nullable, or reject")
+                    self._mistake(
+                        (*here, "missing"),
+                        f"`keep` leaves {name!r} null, but the schema forbids it",
+                        "make the column nullable, or reject",
+                    )
 
     def _curate(self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema) -> None:
         kinds = {column.media for column in schema.media_columns}

@@ -107,7 +107,9 @@ class SplitSpec(RowsSpec):
         if value == "rest":
             return {"rest": True}
         if isinstance(value, str):
-            raise ValueError(f"{value!r} is not a split; write a share such as 0.9, `rest`, or {{last: 4}}")
+            raise ValueError(  # noqa: TRY004  (pydantic wants a ValueError)
+                f"{value!r} is not a split; write a share such as 0.9, `rest`, or {{last: 4}}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -130,7 +132,7 @@ class SplitBySpec(Strict):
     seed: int = 0
     """The seed of every draw."""
     leaks: Literal["reject", "keep"] = "reject"
-    """Splits by file, first or last: a group found on two sides stays in the smaller split and is rejected elsewhere."""
+    """A group found on two sides (splits by file, first or last) stays in the smaller split; elsewhere its rows go."""
 
 
 class FieldSpec(Strict):
@@ -157,7 +159,9 @@ class FieldSpec(Strict):
         if isinstance(value, str):
             return {"template": value} if is_template(value) else {"from": value}
         if isinstance(value, int | float | bool):
-            raise ValueError(f"{value!r} is not a field; write a column name, a template, or {{default: {value!r}}}")
+            raise ValueError(  # noqa: TRY004  (pydantic wants a ValueError)
+                f"{value!r} is not a field; write a column name, a template, or {{default: {value!r}}}"
+            )
         return value
 
     @model_validator(mode="after")
@@ -194,7 +198,7 @@ class RejectsSpec(Strict):
     """How much may be lost."""
 
     max_share: float = Field(default=0.05, ge=0, le=1)
-    """More broken rows than this share stop the build, with the table of reasons. Curated and split rows do not count."""
+    """More broken rows than this share stop the build, with the table of reasons; curated rows do not count."""
 
     @field_validator("max_share", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,6 +13,7 @@ from pipeline.workspace import writing
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -41,21 +42,31 @@ class RejectWriter:
         self._rows: list[dict[str, Any]] = []
         self._writer: pq.ParquetWriter | None = None
 
-    def __enter__(self) -> RejectWriter:
+    def __enter__(self) -> Self:
         self._context = writing(self.path)
         self._temporary = self._context.__enter__()
         self._writer = pq.ParquetWriter(self._temporary, REJECT_SCHEMA)
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._writer is not None
-        if error[0] is None:
+        if error is None:
             self._flush()
         self._writer.close()
-        self._context.__exit__(*error)
+        self._context.__exit__(kind, error, trace)
 
     def add(
-        self, *, split: str | None, source: str, file: str, line: int, reason: str, message: str, media: str | None = None
+        self,
+        *,
+        split: str | None,
+        source: str,
+        file: str,
+        line: int,
+        reason: str,
+        message: str,
+        media: str | None = None,
     ) -> None:
         """Note one row."""
         self.counts[reason] += 1
@@ -116,8 +127,11 @@ def check_share(paths: list[Path], *, rows_in: int, max_share: float, where: Pat
     broken = sum(counts.values())
     if not broken or broken <= max_share * rows_in:
         return
-    table = "\n".join(f"  {count:>9,}  {reason:<28} e.g. {examples[reason][:200]}" for reason, count in counts.most_common())
+    table = "\n".join(
+        f"  {count:>9,}  {reason:<28} e.g. {examples[reason][:200]}" for reason, count in counts.most_common()
+    )
     raise RejectsError(
-        f"{broken:,} of {rows_in:,} rows are broken ({broken / rows_in:.1%}), more than rejects.max_share {max_share:.1%}:\n{table}",
+        f"{broken:,} of {rows_in:,} rows are broken ({broken / rows_in:.1%}), "
+        f"more than rejects.max_share {max_share:.1%}:\n{table}",
         hint=f"mend the data or the recipe, or raise rejects.max_share; every row is listed in {where}",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.build import Build
@@ -19,6 +18,7 @@ from pipeline.workspace import Workspace, locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from pipeline.report import Display, StageReport
 
@@ -33,7 +33,7 @@ STAGES: tuple[tuple[str, Callable[[Build], StageReport]], ...] = (
     ("validate", validate.run),  # proved
 )
 STAGE_NAMES = tuple(name for name, _ in STAGES)
-assert STAGE_NAMES == ORDER[: len(STAGE_NAMES)]
+assert ORDER[: len(STAGE_NAMES)] == STAGE_NAMES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,7 +47,13 @@ def load_samples(build: Build, config: str) -> pa.Table:
             media = batch.column("media")
             hashes = pa.ListArray.from_arrays(media.offsets, media.values.field("sha256"))
             table = pa.table(
-                [pa.array(np.full(len(batch), number, np.int32)), rows, batch.column("line"), batch.column("bytes"), hashes],
+                [
+                    pa.array(np.full(len(batch), number, np.int32)),
+                    rows,
+                    batch.column("line"),
+                    batch.column("bytes"),
+                    hashes,
+                ],
                 schema=KEPT_SCHEMA,
             )
             tables.append(table.filter(batch.column("ok")))
@@ -131,7 +137,11 @@ def media_groups(samples: pa.Table) -> np.ndarray:
     Samples without media each have a group of their own. Numbers follow the first appearance.
     """
     media = samples.column("media").combine_chunks()
-    codes = pc.dictionary_encode(media.values).indices.to_numpy(zero_copy_only=False) if len(media.values) else np.array([], int)
+    codes = (
+        pc.dictionary_encode(media.values).indices.to_numpy(zero_copy_only=False)
+        if len(media.values)
+        else np.array([], int)
+    )
     offsets = media.offsets.to_numpy()
     codes = codes[offsets[0] : offsets[-1]] if len(offsets) else codes
     starts = offsets - offsets[0] if len(offsets) else offsets

@@ -132,9 +132,7 @@ class Schema:
 
     def features_yaml(self, *, embedded: bool) -> list[dict[str, Any]]:
         """Return the features as a card's `dataset_info` lists them."""
-        return [
-            {"name": name, **feature_yaml(column.type, embedded=embedded)} for name, column in self.columns.items()
-        ]
+        return [{"name": name, **feature_yaml(column.type, embedded=embedded)} for name, column in self.columns.items()]
 
 
 _CONVERSATION: TypeAdapter[list[Turn]] = TypeAdapter(list[Turn])
@@ -224,7 +222,11 @@ def _conversation(
             place = ("conversation", *detail["loc"])
             message = detail["msg"].removeprefix("Value error, ")
             if detail["type"] == "extra_forbidden":
-                known = Ready.model_fields if isinstance(spec.conversation, dict) else {*Turn.model_fields, *("text", "image", "video")}
+                known = (
+                    Ready.model_fields
+                    if isinstance(spec.conversation, dict)
+                    else {*Turn.model_fields, *("text", "image", "video")}
+                )
                 mistakes.append(document.mistake(place, "unknown key", nearest(str(place[-1]), known)))
             else:
                 mistakes.append(document.mistake(place, message))
@@ -239,11 +241,15 @@ def _check_placeholders(document: Document, spec: SchemaSpec, columns: dict[str,
     for number, rule in enumerate(spec.placeholders):
         place = ("placeholders", number)
         if rule.column not in columns:
-            mistakes.append(document.mistake((*place, "column"), f"unknown column {rule.column!r}", nearest(rule.column, columns)))
+            mistakes.append(
+                document.mistake((*place, "column"), f"unknown column {rule.column!r}", nearest(rule.column, columns))
+            )
         elif columns[rule.column].type != Scalar("string"):
             mistakes.append(document.mistake((*place, "column"), f"the column {rule.column!r} holds no text"))
         if rule.media not in columns:
-            mistakes.append(document.mistake((*place, "media"), f"unknown column {rule.media!r}", nearest(rule.media, columns)))
+            mistakes.append(
+                document.mistake((*place, "media"), f"unknown column {rule.media!r}", nearest(rule.media, columns))
+            )
         elif not columns[rule.media].media:
             mistakes.append(document.mistake((*place, "media"), f"the column {rule.media!r} holds no image or video"))
     return mistakes

@@ -24,7 +24,7 @@ _WHOLE_EXPRESSION = re.compile(r"^\s*\{\{(?P<expression>(?:(?!\}\}|\{\{).)*)\}\}
 _STRINGS_OR_BACKTICKS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?P<column>[^`]+)`""")
 
 
-class _NullInText(Exception):  # noqa: N818  (a signal inside this module)
+class _NullInText(Exception):
     """A null reached the text of a template."""
 
 
@@ -76,7 +76,9 @@ class Template:
                 self._evaluate: Callable[..., Any] = _expression(whole["expression"])
                 self.columns = _columns(f"{{{{ {_without_backticks(whole['expression'])} }}}}")
             else:
-                text = re.sub(r"\{\{.*?\}\}|\{%.*?%\}", lambda m: _without_backticks(m.group(0)), source, flags=re.DOTALL)
+                text = re.sub(
+                    r"\{\{.*?\}\}|\{%.*?%\}", lambda m: _without_backticks(m.group(0)), source, flags=re.DOTALL
+                )
                 self._evaluate = _ENVIRONMENT.from_string(text).render
                 self.columns = _columns(text)
         except TemplateSyntaxError as error:
@@ -125,7 +127,9 @@ def _run(evaluate: Callable[..., Any], source: str, row: Mapping[str, Any], extr
         if isinstance(value, Undefined):
             value._fail_with_undefined_error()  # noqa: SLF001  (Jinja's own way to say which name is unknown)
     except _NullInText:
-        raise RowRejected("template.null", f"a null in the text of {source!r}; write `(name or '')` to allow it") from None
+        raise RowRejected(
+            "template.null", f"a null in the text of {source!r}; write `(name or '')` to allow it"
+        ) from None
     except UndefinedError as error:
         raise RowRejected("template.unknown", f"{error} in {source!r}") from None
     except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:

@@ -4,7 +4,7 @@
       lock                             held while a build runs; says who holds it
       manifest.json                    what was built from what
       sources/<source>-<sha256[:16]>/  archives, unpacked
-      records/<config>/<key>.parquet   normalised rows of one annotation file, with their lines and the media they ask for
+      records/<config>/<key>.parquet   rows of one annotation file, with their lines and the media they ask for
       records/<config>/<key>.json      the counts of that file
       plan/<config>/<key>.parquet      one row a sample: its place in the records, its media by hash and facts
       plan/<config>.<stage>.parquet    the samples a stage kept
@@ -27,13 +27,13 @@ import os
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TEMPORARY = ".tmp-"
 """Prefix of every file that is being written; whatever carries it and is not being written is a leftover."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,6 +17,7 @@ from pipeline.samples import read_kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.build import Build
 
@@ -77,7 +77,9 @@ def check_shards(build: Build) -> Iterator[Problem]:
     for name, file in build.manifest.stages["shard"]["beside"].items():
         path = build.workspace.out / name
         if not path.is_file() or hash_file(path) != (file["sha256"], file["bytes"]):
-            yield Problem(code="SW402", place=name, message="this file is missing or not the one that was built", hint=REBUILD)
+            yield Problem(
+                code="SW402", place=name, message="this file is missing or not the one that was built", hint=REBUILD
+            )
 
 
 def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
@@ -105,7 +107,9 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
     """Prove one shard (a worker's task)."""
     try:
         if hash_file(check.path) != (check.sha256, check.bytes):
-            return [Problem(code="SW403", place=check.name, message="the file is not the one that was built", hint=REBUILD)]
+            return [
+                Problem(code="SW403", place=check.name, message="the file is not the one that was built", hint=REBUILD)
+            ]
         problems = []
         row = 0
         with pq.ParquetFile(check.path) as file:
@@ -114,9 +118,7 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
                 columns = [batch.column(name).to_pylist() for name in names]
                 for position in range(len(batch)):
                     found = tuple(
-                        hash_bytes(medium["bytes"])
-                        for column in columns
-                        for medium in _media(column[position])
+                        hash_bytes(medium["bytes"]) for column in columns for medium in _media(column[position])
                     )
                     if found != check.media[row]:
                         message = f"row {row}: its media are not the ones that were cached"

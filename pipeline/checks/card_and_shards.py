@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SPLIT = re.compile(r"^\w+(\.\w+)*$")
-_BAD_IN_CONFIG = set('<>:/\\|?*')
+_BAD_IN_CONFIG = set("<>:/\\|?*")
 _NUMBERED = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.parquet$")
 
 
@@ -36,9 +36,15 @@ def check_names(folder: Folder) -> Iterator[Problem]:
             yield Problem(code="SW103", place=split.place, message=message, hint="use letters, digits and `_`")
     named = {split.config for split in folder.splits}
     infos = folder.metadata.get("dataset_info")
-    described = {info.get("config_name", "default") for info in (infos if isinstance(infos, list) else [infos]) if isinstance(info, dict)}
+    described = {
+        info.get("config_name", "default")
+        for info in (infos if isinstance(infos, list) else [infos])
+        if isinstance(info, dict)
+    }
     for name in sorted(named - described, key=str):
-        yield Problem(code="SW102", place=str(name), message="`dataset_info` does not describe this config", hint=REBUILD)
+        yield Problem(
+            code="SW102", place=str(name), message="`dataset_info` does not describe this config", hint=REBUILD
+        )
     for name in sorted(described - named, key=str):
         message = f"`dataset_info` describes {name!r}, which `configs` does not name"
         yield Problem(code="SW102", place=str(name), message=message, hint=REBUILD)
@@ -50,7 +56,12 @@ def check_membership(folder: Folder) -> Iterator[Problem]:
     for path in folder.parquet_files:
         name = path.relative_to(folder.path).as_posix()
         if owners[path] == 0:
-            yield Problem(code="SW105", place=name, message="this shard belongs to no split", hint="remove it, or name it in the card")
+            yield Problem(
+                code="SW105",
+                place=name,
+                message="this shard belongs to no split",
+                hint="remove it, or name it in the card",
+            )
         elif owners[path] > 1:
             message = f"this shard belongs to {owners[path]} splits"
             yield Problem(code="SW105", place=name, message=message, hint="its rows would be loaded more than once")
@@ -63,7 +74,9 @@ def check_membership(folder: Folder) -> Iterator[Problem]:
         for count, numbers in counts.items():
             if len(counts) > 1 or len(numbers) != int(count):
                 message = f"{len(numbers)} shards say they are of {int(count)}"
-                yield Problem(code="SW110", place=split.place, message=message, hint="remove the leftovers of an earlier build")
+                yield Problem(
+                    code="SW110", place=split.place, message=message, hint="remove the leftovers of an earlier build"
+                )
 
 
 def check_counts(folder: Folder) -> Iterator[Problem]:
@@ -98,13 +111,20 @@ def check_counts(folder: Folder) -> Iterator[Problem]:
     wanted = size_category(total)
     if category not in ([wanted], wanted):
         known = ", ".join(name for _, name in CARD_SIZES)
-        yield Problem(code="SW111", severity="warning", place="size_categories",
-                      message=f"the card says {category!r}, the shards hold {total:,} rows, which is {wanted}", hint=f"known: {known}")
+        yield Problem(
+            code="SW111",
+            severity="warning",
+            place="size_categories",
+            message=f"the card says {category!r}, the shards hold {total:,} rows, which is {wanted}",
+            hint=f"known: {known}",
+        )
 
 
 def _differs(code: str, place: str, key: str, written: Any, found: int) -> Iterator[Problem]:
     if type(written) is not int or written != found:
-        yield Problem(code=code, place=place, message=f"the card says {key} {written!r}, the shards have {found!r}", hint=REBUILD)
+        yield Problem(
+            code=code, place=place, message=f"the card says {key} {written!r}, the shards have {found!r}", hint=REBUILD
+        )
 
 
 def _measure(folder: Folder, shards: list[Path]) -> tuple[int, int, list[Problem]]:
@@ -120,7 +140,9 @@ def _measure(folder: Folder, shards: list[Path]) -> tuple[int, int, list[Problem
             continue
         if not count:
             message = "the shard has no rows; some loaders fail on it"
-            problems.append(Problem(code="SW302", place=path.relative_to(folder.path).as_posix(), message=message, hint=REBUILD))
+            problems.append(
+                Problem(code="SW302", place=path.relative_to(folder.path).as_posix(), message=message, hint=REBUILD)
+            )
         recorded.append(part)
         rows += count
     return num_bytes(recorded), rows, problems
@@ -141,7 +163,9 @@ def check_features(folder: Folder) -> Iterator[Problem]:
                 expected = schema
                 yield from _features_differ(folder, config, name, schema)
             elif not schema.equals(expected, check_metadata=False) or _features(schema) != _features(expected):
-                yield Problem(code="SW109", place=name, message="its columns differ from those of the first shard", hint=REBUILD)
+                yield Problem(
+                    code="SW109", place=name, message="its columns differ from those of the first shard", hint=REBUILD
+                )
 
 
 def _features(schema: pa.Schema) -> Any:

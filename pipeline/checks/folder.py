@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from glob import glob
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipeline.card_text import split_front_matter
 from pipeline.checks.problem import Problem
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 REBUILD = "run `shardwright build` again"
 
@@ -84,7 +86,9 @@ def _splits(folder: Folder) -> list[Problem]:
         name = config.get("config_name") if isinstance(config, dict) else None
         if not isinstance(name, str) or not name:
             message = f"the name of config {number + 1} is {name!r}; `datasets` fails on it"
-            problems.append(Problem(code="SW103", place=f"configs[{number}].config_name", message=message, hint="give it a name"))
+            problems.append(
+                Problem(code="SW103", place=f"configs[{number}].config_name", message=message, hint="give it a name")
+            )
             continue
         data_files = config.get("data_files")
         if not isinstance(data_files, list):
@@ -93,7 +97,7 @@ def _splits(folder: Folder) -> list[Problem]:
             patterns = entry["path"] if isinstance(entry.get("path"), list) else [entry.get("path")]
             split = Split(config=name, name=str(entry.get("split")), patterns=[str(pattern) for pattern in patterns])
             for pattern in split.patterns:
-                found = sorted(glob.glob(pattern, root_dir=folder.path, recursive=True))
+                found = sorted(glob(pattern, root_dir=folder.path, recursive=True))  # noqa: PTH207  (patterns hold `..` or `/` at will)
                 split.shards += [folder.path / file for file in found]
                 if not found:
                     message = f"the pattern {pattern!r} matches no file"

@@ -1,4 +1,4 @@
-"""Loads: `datasets.load_dataset` opens each config with every check on, in a clean cache, offline, in its own process."""
+"""Loads: `load_dataset` opens each config with every check on: in a clean cache, offline, in its own process."""
 
 from __future__ import annotations
 
@@ -49,10 +49,14 @@ def check_loads(folder: Folder, *, max_bytes: int, scratch: Path | None = None) 
     size = sum(path.stat().st_size for split in folder.splits for path in split.shards)
     streaming = size > max_bytes
     if streaming:
-        message = f"{size:,} bytes are more than the {max_bytes:,} that are loaded whole; the first row of each split was streamed"
-        yield Problem(code="SW202", severity="warning", place="load_dataset", message=message, hint="raise --load-limit")
+        message = f"{size:,} bytes are over the limit of {max_bytes:,}; the first row of each split was streamed"
+        yield Problem(
+            code="SW202", severity="warning", place="load_dataset", message=message, hint="raise --load-limit"
+        )
     with tempfile.TemporaryDirectory(prefix="shardwright-load-", dir=scratch) as cache:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))
+        }
         environment |= {
             "HF_HOME": cache,
             "HF_HUB_OFFLINE": "1",
@@ -61,13 +65,26 @@ def check_loads(folder: Folder, *, max_bytes: int, scratch: Path | None = None) 
             "TMPDIR": cache,
         }
         done = subprocess.run(  # noqa: S603  (our own interpreter and script)
-            [sys.executable, "-c", _SCRIPT, str(folder.path.absolute()), f"{cache}/datasets",
-             "streaming" if streaming else "whole", *configs],
-            env=environment, capture_output=True, text=True, check=False, cwd=cache,
+            [
+                sys.executable,
+                "-c",
+                _SCRIPT,
+                str(folder.path.absolute()),
+                f"{cache}/datasets",
+                "streaming" if streaming else "whole",
+                *configs,
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=cache,
         )
     if done.returncode:
         tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        yield Problem(code="SW201", place="load_dataset", message=f"the process ended with {done.returncode}: {tail[0][:500]}")
+        yield Problem(
+            code="SW201", place="load_dataset", message=f"the process ended with {done.returncode}: {tail[0][:500]}"
+        )
         return
     result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     for config in configs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -13,10 +12,12 @@ from pipeline.errors import RowRejected
 from pipeline.media.facts import MediaFacts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.ImageFile import ImageFile
 
 MAX_PIXELS = 178_956_970
-"""Pillow's own limit for an error (twice `MAX_IMAGE_PIXELS`, 256 MiB of RGB times two): larger is a decompression bomb."""
+"""Pillow's own limit for an error, twice `MAX_IMAGE_PIXELS`: a larger picture is a decompression bomb."""
 
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """EXIF orientation -> degrees clockwise to show it upright (Exif 2.32, tag 0x0112); mirrored ones are turned alike."""
@@ -30,7 +31,7 @@ def probe_image(source: Path | bytes) -> MediaFacts:
     Raises:
         RowRejected: `media.empty`, `media.kind` (no image), `media.bomb`, `media.decode`.
     """
-    if (not source if isinstance(source, bytes) else source.stat().st_size == 0):
+    if not source if isinstance(source, bytes) else source.stat().st_size == 0:
         raise RowRejected("media.empty", "the file has 0 bytes")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

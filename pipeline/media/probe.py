@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.media.facts import MediaFacts
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.media.facts import MediaFacts
 
 PROBE_VERSION = 1
 """Raised when a probe finds out more or other things, so that old facts are not believed."""

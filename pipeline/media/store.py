@@ -16,8 +16,7 @@ import logging
 import os
 import sqlite3
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RowRejected, SourceError
 from pipeline.media.facts import MediaFacts
@@ -26,6 +25,7 @@ from pipeline.workspace import disk_errors, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
     from types import TracebackType
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class MediaStore:
         self.objects = self.root / "objects"
         self._index: sqlite3.Connection | None = None
 
-    def __enter__(self) -> MediaStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -121,7 +121,9 @@ class MediaStore:
         for start in range(0, len(names), _LOOKUP):
             part = names[start : start + _LOOKUP]
             marks = ",".join("?" * len(part))
-            query = f"SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM files WHERE settled AND path IN ({marks})"  # noqa: S608
+            query = (
+                f"SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM files WHERE settled AND path IN ({marks})"  # noqa: S608
+            )
             for name, size, mtime_ns, ctime_ns, inode, sha256 in self._db().execute(query, [_stored(n) for n in part]):
                 path, stat = stats[_restored(name)]
                 if (size, mtime_ns, ctime_ns, inode) == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
@@ -132,8 +134,15 @@ class MediaStore:
         """Remember the hashes of files that stay where they are; `stat` was taken before the file was hashed."""
         now = time.time_ns()
         rows = [
-            (_stored(str(path)), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, sha256,
-             max(stat.st_mtime_ns, stat.st_ctime_ns) < now - RACY_NS)
+            (
+                _stored(str(path)),
+                stat.st_size,
+                stat.st_mtime_ns,
+                stat.st_ctime_ns,
+                stat.st_ino,
+                sha256,
+                max(stat.st_mtime_ns, stat.st_ctime_ns) < now - RACY_NS,
+            )
             for path, stat, sha256 in files
         ]
         if rows:
@@ -147,7 +156,9 @@ class MediaStore:
         for start in range(0, len(wanted), _LOOKUP):
             part = wanted[start : start + _LOOKUP]
             marks = ",".join("?" * len(part))
-            query = f"SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND version = ? AND sha256 IN ({marks})"  # noqa: S608
+            query = (
+                f"SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND version = ? AND sha256 IN ({marks})"  # noqa: S608
+            )
             for sha256, facts, code, message in self._db().execute(query, [kind, PROBE_VERSION, *part]):
                 known[sha256] = MediaFacts.from_json(json.loads(facts)) if facts else RowRejected(code, message)
         return known
@@ -175,7 +186,9 @@ class MediaStore:
                 if isinstance(error, sqlite3.OperationalError):
                     raise
                 aside = path.with_name(f"index.damaged-{os.getpid()}.sqlite")
-                _log.warning("the media index %s is damaged (%s); it is moved to %s and made anew", path, error, aside.name)
+                _log.warning(
+                    "the media index %s is damaged (%s); it is moved to %s and made anew", path, error, aside.name
+                )
                 path.replace(aside)
                 for ending in ("-wal", "-shm"):
                     path.with_name(path.name + ending).unlink(missing_ok=True)
@@ -191,7 +204,9 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = NORMAL")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version != INDEX_VERSION:
-            db.executescript(f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS facts; {_TABLES} COMMIT;")
+            db.executescript(
+                f"BEGIN IMMEDIATE; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS facts; {_TABLES} COMMIT;"
+            )
     except sqlite3.Error:
         db.close()
         raise

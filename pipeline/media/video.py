@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
 import av.logging
+from av.container import InputContainer
 from av.error import FFmpegError
 
 from pipeline.errors import RowRejected
 from pipeline.media.facts import MediaFacts
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
+    from pathlib import Path
+
     from av.packet import Packet
     from av.video.stream import VideoStream
 
@@ -26,7 +27,14 @@ STILL_FORMATS = ("image2", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "ti
 """FFmpeg's demuxers for still pictures."""
 _ATTACHED_PICTURE = 0x0400
 """AV_DISPOSITION_ATTACHED_PIC: a cover inside of an audio file."""
-_CONTAINERS = {"matroska": "matroska", "mpegts": "mpegts", "mpegvideo": "mpeg", "mpeg": "mpeg", "avi": "avi", "gif": "gif"}
+_CONTAINERS = {
+    "matroska": "matroska",
+    "mpegts": "mpegts",
+    "mpegvideo": "mpeg",
+    "mpeg": "mpeg",
+    "avi": "avi",
+    "gif": "gif",
+}
 _BRANDS = {"qt": "mov", "3gp": "3gp", "3g2": "3gp", "M4V": "m4v"}
 _WEBM_CODECS = {"vp8", "vp9", "av1", "opus", "vorbis"}
 """A Matroska file that holds nothing else is WebM: FFmpeg does not tell the two apart."""
@@ -41,10 +49,13 @@ def probe_video(source: Path | bytes) -> MediaFacts:
     Raises:
         RowRejected: `media.empty`, `media.kind` (a still picture), `media.no_video` (sound alone), `media.decode`.
     """
-    if (not source if isinstance(source, bytes) else source.stat().st_size == 0):
+    if not source if isinstance(source, bytes) else source.stat().st_size == 0:
         raise RowRejected("media.empty", "the file has 0 bytes")
     try:
-        with av.open(io.BytesIO(source) if isinstance(source, bytes) else str(source), metadata_errors="replace") as container:
+        with av.open(
+            io.BytesIO(source) if isinstance(source, bytes) else str(source), metadata_errors="replace"
+        ) as container:
+            assert isinstance(container, InputContainer)
             return _facts(container)
     except _OPEN_ERRORS as error:
         raise RowRejected("media.decode", f"the video cannot be read: {_words(error)}") from None
@@ -107,7 +118,11 @@ def _walk(container: InputContainer, stream: VideoStream) -> tuple[int, float | 
         frames += 1
         if packet.pts is not None:
             start = packet.pts if start is None else min(start, packet.pts)
-            end = max(end, packet.pts + (packet.duration or 0)) if end is not None else packet.pts + (packet.duration or 0)
+            end = (
+                max(end, packet.pts + (packet.duration or 0))
+                if end is not None
+                else packet.pts + (packet.duration or 0)
+            )
     if first is None:
         raise RowRejected("media.decode", "no frame decodes")
     duration = None
@@ -116,7 +131,7 @@ def _walk(container: InputContainer, stream: VideoStream) -> tuple[int, float | 
     return frames, duration, first
 
 
-def _decoded(packet: Packet) -> tuple[int, str, tuple[int, int]] | None:
+def _decoded(packet: Packet[VideoStream]) -> tuple[int, str, tuple[int, int]] | None:
     """Return rotation, pixel format and size of the packet's first frame, if one comes out."""
     try:
         for frame in packet.decode():
@@ -135,6 +150,10 @@ def _container(container: InputContainer) -> str:
         brand = str(container.metadata.get("major_brand", "")).strip()
         return next((short for prefix, short in _BRANDS.items() if brand.startswith(prefix)), "mp4")
     if name.startswith("matroska"):
-        codecs = {stream.codec_context.codec.canonical_name for stream in container.streams if stream.type in ("audio", "video")}
+        codecs = {
+            stream.codec_context.codec.canonical_name
+            for stream in container.streams
+            if stream.type in ("audio", "video")
+        }
         return "webm" if codecs <= _WEBM_CODECS else "matroska"
     return _CONTAINERS.get(name, name.partition(",")[0])

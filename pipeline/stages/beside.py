@@ -108,7 +108,7 @@ def _is_there(build: Build, path: Path, old: dict[str, Any]) -> bool:
         return False
     if stat.st_size != old["bytes"]:
         return False
-    return (build.store.known_file(path, stat) or hash_file(path)[0]) == old["sha256"]
+    return bool((build.store.known_file(path, stat) or hash_file(path)[0]) == old["sha256"])
 
 
 def write_one(task: BesideTask) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ import pyarrow.parquet as pq
 from pipeline.build import sum_counts
 from pipeline.errors import MediaMissingError, RowRejected
 from pipeline.manifest import fingerprint
-from pipeline.media.facts import MediaFacts
 from pipeline.media.probe import hash_file, probe
 from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
@@ -36,9 +34,11 @@ from pipeline.stages.convert import records_path
 from pipeline.workspace import read_json, remove_leftovers, write_json, writing
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from pipeline.build import AnnotationFile, Build
+    from pipeline.media.facts import MediaFacts
     from pipeline.recipe import Config
     from pipeline.report import Progress
 
@@ -78,7 +78,20 @@ MEDIA_FIELDS = pa.struct(
 PLAN_SCHEMA = pa.schema(
     [("ok", pa.bool_()), ("line", pa.int64()), ("bytes", pa.int64()), ("media", pa.list_(MEDIA_FIELDS))]
 )
-FACTS = ("kind", "format", "codec", "width", "height", "rotation", "frames", "fps", "duration", "audio", "mode", "animated")
+FACTS = (
+    "kind",
+    "format",
+    "codec",
+    "width",
+    "height",
+    "rotation",
+    "frames",
+    "fps",
+    "duration",
+    "audio",
+    "mode",
+    "animated",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,13 +253,24 @@ def _plan(build: Build, config: Config, file: AnnotationFile, finder: _Finder, p
                     rows_out += 1
                 except _MediumRejected as rejected:
                     row = None
-                    rejects.add(split=file.split, source=file.source, file=file.name, line=line,
-                                reason=rejected.code, message=rejected.message, media=rejected.value)
+                    rejects.add(
+                        split=file.split,
+                        source=file.source,
+                        file=file.name,
+                        line=line,
+                        reason=rejected.code,
+                        message=rejected.message,
+                        media=rejected.value,
+                    )
                 embedded = sum(medium["size"] for medium in row or []) if build.recipe.embedded else 0
                 rows.append({"ok": row is not None, "line": line, "bytes": weight + embedded, "media": row or []})
                 media += len(row or [])
                 size += sum(medium["size"] for medium in row or [])
-                digest.update(json.dumps([[m["column"], m["sha256"], m["name"]] for m in row or []] if row is not None else None).encode())
+                digest.update(
+                    json.dumps(
+                        [[m["column"], m["sha256"], m["name"]] for m in row or []] if row is not None else None
+                    ).encode()
+                )
             rows_in += len(rows)
             writer.write_table(pa.Table.from_pylist(rows, PLAN_SCHEMA))
             progress.advance(len(rows))
@@ -269,7 +293,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, finder: _Finder, p
     }
 
 
-class _MediumRejected(Exception):  # noqa: N818  (a signal inside this module)
+class _MediumRejected(Exception):
     """A row is left out because of one medium."""
 
     def __init__(self, error: RowRejected, column: str, value: str | None) -> None:
@@ -346,7 +370,7 @@ def _find_all(build: Build, finder: _Finder, asked: list[list[list[dict[str, Any
     kinds = {number: str(column.media) for number, column in enumerate(finder.columns)}
     facts: dict[tuple[str, str], MediaFacts | RowRejected] = {}
     for kind in set(kinds.values()):
-        known = build.store.facts({h for h in hashes.values()}, kind)
+        known = build.store.facts(set(hashes.values()), kind)
         facts.update({(sha256, kind): fact for sha256, fact in known.items()})
     wanted = {
         (path, kinds[key[0]])
@@ -358,7 +382,9 @@ def _find_all(build: Build, finder: _Finder, asked: list[list[list[dict[str, Any
     work = sum(sizes[path] for path, _ in wanted)
     gone: dict[Path, RowRejected] = {}
     for results in build.executor.map(examine, chunks, work_bytes=work):
-        build.store.adopt([(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes])
+        build.store.adopt(
+            [(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes]
+        )
         build.store.remember_facts([(sha, kind, fact) for _, kind, sha, fact in results if sha is not None])
         for path, kind, sha256, fact in results:
             if sha256 is None:

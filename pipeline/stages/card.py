@@ -34,12 +34,18 @@ def run(build: Build) -> StageReport:
     report = StageReport(stage=NAME)
     card = build.recipe.card
     shards = build.manifest.stages["shard"]
-    key = fingerprint(VERSION, shards["fingerprint"], card.front, card.body, _licences(build), _counts(build), _order(build))
+    key = fingerprint(
+        VERSION, shards["fingerprint"], card.front, card.body, _licences(build), _counts(build), _order(build)
+    )
     path = build.workspace.out / "README.md"
     before = build.manifest.stages.get(NAME, {})
     with build.display.stage(NAME, len(build.recipe.configs), "configs") as progress:
         old = path.read_bytes() if path.is_file() else None
-        if before.get("fingerprint") == key and old is not None and fingerprint(old.decode("utf-8", "replace")) == before["card"]:
+        if (
+            before.get("fingerprint") == key
+            and old is not None
+            and fingerprint(old.decode("utf-8", "replace")) == before["card"]
+        ):
             report.skipped = True
         else:
             infos = {}
@@ -62,7 +68,11 @@ def shards_of(build: Build, config: str, split: str) -> list[str]:
     """Return the names of a split's shards, in order."""
     prefix = f"{config}/{split}-"
     names = build.manifest.stages["shard"]["shards"]
-    return sorted(name for name in names if name.startswith(prefix) and "/" not in name[len(prefix) :] and name[len(prefix) :][:5].isdigit())
+    return sorted(
+        name
+        for name in names
+        if name.startswith(prefix) and "/" not in name[len(prefix) :] and name[len(prefix) :][:5].isdigit()
+    )
 
 
 def config_info(build: Build, config: Config) -> dict[str, Any]:
@@ -125,7 +135,9 @@ def _counts(build: Build) -> dict[str, Any]:
     stages = build.manifest.stages
     counts = {}
     for name in build.recipe.configs:
-        rejected = sum_counts(stages[stage]["configs"][name]["rejected"] for stage in ("convert", "cache", "curate", "split"))
+        rejected = sum_counts(
+            stages[stage]["configs"][name]["rejected"] for stage in ("convert", "cache", "curate", "split")
+        )
         counts[name] = {
             "rows_in": stages["convert"]["configs"][name]["rows_in"],
             "rejected": rejected,
@@ -141,7 +153,9 @@ def _facts(build: Build, infos: dict[str, dict[str, Any]]) -> str:
     for name, info in infos.items():
         for split in info["splits"]:
             shards = len(shards_of(build, name, split["name"]))
-            lines.append(f"| {name} | {split['name']} | {split['num_examples']:,} | {shards:,} | {split['num_bytes']:,} |")
+            lines.append(
+                f"| {name} | {split['name']} | {split['num_examples']:,} | {shards:,} | {split['num_bytes']:,} |"
+            )
     media = [row for name in infos for row in _media_rows(build, name)]
     if media:
         header = "| config | kind | media | different | bytes | pictures | seconds | formats |"
@@ -152,8 +166,10 @@ def _facts(build: Build, infos: dict[str, dict[str, Any]]) -> str:
         reasons = ", ".join(f"{number:,} {reason}" for reason, number in count["rejected"].items()) or "none"
         lines.append(f"| {name} | {count['rows_in']:,} | {infos[name]['rows']:,} | {reasons} |")
     for name, count in _counts(build).items():
-        lines += [f"\n{number:,} media of `{name}` could not be had ({reason}); their rows are kept without them."
-                  for reason, number in count["without"].items()]
+        lines += [
+            f"\n{number:,} media of `{name}` could not be had ({reason}); their rows are kept without them."
+            for reason, number in count["without"].items()
+        ]
         if count["shared"]:
             lines.append(f"\n{count['shared']:,} groups of `{name}` stand in more than one split.")
     lines += ["", "## Sources", "", "| source | licence | credit |", "|---|---|---|"]
@@ -184,8 +200,16 @@ def _media_rows(build: Build, config: str) -> list[str]:
         for medium in (medium for row in rows for medium in row):
             facts = kinds.setdefault(
                 medium["kind"],
-                {"count": 0, "hashes": set(), "bytes": 0, "sides": [], "seconds": 0.0, "longest": 0.0, "shortest": None,
-                 "formats": Counter()},
+                {
+                    "count": 0,
+                    "hashes": set(),
+                    "bytes": 0,
+                    "sides": [],
+                    "seconds": 0.0,
+                    "longest": 0.0,
+                    "shortest": None,
+                    "formats": Counter(),
+                },
             )
             facts["count"] += 1
             key = bytes.fromhex(medium["sha256"])[:12]

@@ -14,8 +14,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,6 +38,8 @@ from pipeline.workspace import Workspace, read_json, remove_leftovers, write_jso
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+    from types import TracebackType
 
     from pipeline.build import Build
     from pipeline.recipe import Config, Recipe
@@ -141,7 +142,10 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
         rows.model_dump(mode="json", include=set(type(rows).model_fields) - {"files", "source"}),
         reader,
         {name: field.model_dump(mode="json") for name, field in config.fields.items()},
-        {name: media.model_dump(mode="json", include={"source_column", "path"}) for name, media in config.media.items()},
+        {
+            name: media.model_dump(mode="json", include={"source_column", "path"})
+            for name, media in config.media.items()
+        },
         config.schema.source,
     )[:32]
 
@@ -183,15 +187,27 @@ def convert_file(task: ConvertTask) -> None:
         for part in _records(task):
             if isinstance(part, BadRecord):
                 rows_in += 1
-                rejects.add(split=file.split, source=file.source, file=file.name, line=part.line, reason=part.code,
-                            message=f"{part.message}: {part.excerpt}" if part.excerpt else part.message)
+                rejects.add(
+                    split=file.split,
+                    source=file.source,
+                    file=file.name,
+                    line=part.line,
+                    reason=part.code,
+                    message=f"{part.message}: {part.excerpt}" if part.excerpt else part.message,
+                )
                 continue
             rows_in += len(part.rows)
             bad: dict[int, RowRejected] = {}
             records.write(converter.batch(part, bad))
             for position, error in sorted(bad.items()):
-                rejects.add(split=file.split, source=file.source, file=file.name, line=part.lines[position],
-                            reason=error.code, message=error.message)
+                rejects.add(
+                    split=file.split,
+                    source=file.source,
+                    file=file.name,
+                    line=part.lines[position],
+                    reason=error.code,
+                    message=error.message,
+                )
     counts = {
         "rows_in": rows_in,
         "rows_out": records.rows,
@@ -253,12 +269,20 @@ class _Converter:
         self.schema = task.config.schema
         self.store = store
         rows = task.rows
-        untyped = rows.reader is None and (rows.format or detect_format(task.file.path, read_options(rows))) in ("csv", "tsv")
-        self.values = [_ValueColumn(column, task.config.fields.get(column.name), untyped=untyped)
-                       for column in self.schema.value_columns]
-        self.media = [_MediaColumn(column, task.config.media.get(column.name), store) for column in self.schema.media_columns]
+        untyped = rows.reader is None and (rows.format or detect_format(task.file.path, read_options(rows))) in (
+            "csv",
+            "tsv",
+        )
+        self.values = [
+            _ValueColumn(column, task.config.fields.get(column.name), untyped=untyped)
+            for column in self.schema.value_columns
+        ]
+        self.media = [
+            _MediaColumn(column, task.config.media.get(column.name), store) for column in self.schema.media_columns
+        ]
         self.checks = _row_checks(self.schema)
-        used = {name for column in (*self.values, *self.media) for name in column.reads}
+        used = {name for values in self.values for name in values.reads}
+        used |= {name for media in self.media for name in media.reads}
         self._used = used
         self._seen: set[str] = set()
         self._keys: set[tuple[str, ...]] = set()
@@ -332,7 +356,8 @@ def _row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:
             count = (row[rule.column] or "").count(rule.token)
             if count != media:
                 raise RowRejected(
-                    "conversation.placeholders", f"{count} times {rule.token!r} in {rule.column!r} but {media} media in {rule.media!r}"
+                    "conversation.placeholders",
+                    f"{count} times {rule.token!r} in {rule.column!r} but {media} media in {rule.media!r}",
                 )
 
         checks.append(placeholders)
@@ -341,7 +366,9 @@ def _row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:
     return checks
 
 
-_PLAIN_COLUMN = re.compile(r"\s*\{\{\s*(?:row\[(['\"])(?P<quoted>[^'\"]+)\1\]|`(?P<ticked>[^`]+)`|(?P<plain>\w+))\s*\}\}\s*\Z")
+_PLAIN_COLUMN = re.compile(
+    r"\s*\{\{\s*(?:row\[(['\"])(?P<quoted>[^'\"]+)\1\]|`(?P<ticked>[^`]+)`|(?P<plain>\w+))\s*\}\}\s*\Z"
+)
 
 
 def _cannot_fail(schema: Schema) -> bool:
@@ -366,7 +393,6 @@ class _ValueColumn:
         self.name = column.name
         self.template = Template(field.template) if field and field.template is not None else None
         self.source = (field.source_column if field else None) or column.name
-        self.constant = field is not None and field.source_column is None and self.template is None and field.default is not None
         self.conformer = ColumnConformer(column, field, untyped=untyped and self.template is None)
         self.reads = self.template.columns if self.template else {self.source}
 
@@ -398,7 +424,9 @@ class _MediaColumn:
         self.template = Template(media.path) if media and media.path is not None else None
         given = media.source_column if media else None
         self.source = given or column.name
-        self.path_only = self.template is not None and given is None and "item" not in (media.path or "" if media else "")
+        self.path_only = (
+            self.template is not None and given is None and "item" not in (media.path or "" if media else "")
+        )
         """The path is made of other columns alone, so there is nothing to look up under the column's own name."""
         self.reads = set(self.template.columns if self.template else ()) | {self.source}
         self.inline = False
@@ -459,7 +487,7 @@ class _RecordsWriter:
         self._waiting: list[pa.Table] = []
         self._bytes = 0
 
-    def __enter__(self) -> _RecordsWriter:
+    def __enter__(self) -> Self:
         from pipeline.column_type import arrow_type
 
         fields = [pa.field(column.name, arrow_type(column.type)) for column in self.schema.value_columns]
@@ -471,11 +499,13 @@ class _RecordsWriter:
         self._writer = pq.ParquetWriter(self._temporary, self._arrow, use_dictionary=False)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if error[0] is None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
             self._flush()
         self._writer.close()
-        self._context.__exit__(*error)
+        self._context.__exit__(kind, error, trace)
 
     def write(self, table: pa.Table) -> None:
         """Add rows."""
@@ -491,4 +521,3 @@ class _RecordsWriter:
             self._writer.write_table(pa.concat_tables(self._waiting).cast(self._arrow), row_group_size=rows)
         self._waiting.clear()
         self._bytes = 0
-

@@ -38,7 +38,9 @@ def run(build: Build) -> StageReport:
     with build.display.stage(NAME, len(build.recipe.configs), "configs") as progress:
         for config in build.recipe.configs.values():
             unique = [column.name for column in config.schema.value_columns if column.rules.unique]
-            key = fingerprint(VERSION, plans, config.name, unique, [step.model_dump(mode="json") for step in config.curate])
+            key = fingerprint(
+                VERSION, plans, config.name, unique, [step.model_dump(mode="json") for step in config.curate]
+            )
             kept = build.workspace.kept(config.name, NAME)
             meta_file = kept.with_suffix(".json")
             meta = read_json(meta_file)
@@ -52,7 +54,9 @@ def run(build: Build) -> StageReport:
             for reason, count in meta["rejected"].items():
                 report.rejected[reason] = report.rejected.get(reason, 0) + count
             progress.advance()
-    steps = {name: [step.model_dump(mode="json") for step in config.curate] for name, config in build.recipe.configs.items()}
+    steps = {
+        name: [step.model_dump(mode="json") for step in config.curate] for name, config in build.recipe.configs.items()
+    }
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, plans, steps), "configs": configs})
     return report
 
@@ -62,6 +66,7 @@ def _curate(build: Build, config: Config, unique: list[str]) -> dict[str, Any]:
     rows_in = samples.num_rows
     files = build.files_of(config.name)
     with RejectWriter(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
+
         def drop(dropped: Iterator[Dropped]) -> None:
             nonlocal samples
             keep = np.ones(samples.num_rows, bool)
@@ -69,8 +74,14 @@ def _curate(build: Build, config: Config, unique: list[str]) -> dict[str, Any]:
             for position, reason, message in dropped:
                 keep[position] = False
                 file = files[numbers[position].as_py()]
-                rejects.add(split=file.split, source=file.source, file=file.name, line=lines[position].as_py(),
-                            reason=reason, message=message)
+                rejects.add(
+                    split=file.split,
+                    source=file.source,
+                    file=file.name,
+                    line=lines[position].as_py(),
+                    reason=reason,
+                    message=message,
+                )
             if not keep.all():
                 samples = samples.filter(pa.array(keep))
 
@@ -92,7 +103,9 @@ def _dropped_by(build: Build, config: Config, samples: pa.Table, step: CurateSpe
     if step.deduplicate == "media":
         return _same_media(samples)
     if step.deduplicate is not None:
-        columns = [column.name for column in config.schema.value_columns] if step.deduplicate == "row" else step.deduplicate
+        columns = (
+            [column.name for column in config.schema.value_columns] if step.deduplicate == "row" else step.deduplicate
+        )
         return _repeated(build, config, samples, columns, "curate.duplicate", with_media=step.deduplicate == "row")
     assert step.limit is not None
     return _over_limit(build, config, samples, step.limit, step.seed)

@@ -6,7 +6,7 @@ Local folders are used in place; archives are unpacked into the workspace, once 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.build import AnnotationFile
 from pipeline.errors import SourceError
@@ -64,7 +64,7 @@ def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
     return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
 
 
-def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, object]]:
+def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a source, and what the manifest says of it."""
     spec = build.recipe.sources[name]
     path = build.recipe.source_path(name).absolute()

@@ -108,7 +108,9 @@ def run(build: Build) -> StageReport:
     _forget_old(build, {*shards, *kept_beside})
     report.rows_in = report.rows_out = sum(shard["rows"] for shard in shards.values())
     report.media = sum(shard["media"] for shard in shards.values())
-    report.bytes = sum(shard["bytes"] for shard in shards.values()) + sum(file["bytes"] for file in kept_beside.values())
+    report.bytes = sum(shard["bytes"] for shard in shards.values()) + sum(
+        file["bytes"] for file in kept_beside.values()
+    )
     keys = {name: shard["key"] for name, shard in shards.items()}
     entry = {"fingerprint": fingerprint(VERSION, settings, keys), "shards": shards, "beside": kept_beside}
     build.manifest.record(NAME, entry)
@@ -143,7 +145,9 @@ def _forget_old(build: Build, names: set[str]) -> None:
             if path.is_dir():
                 if not any(path.iterdir()):
                     path.rmdir()
-            elif name not in names and (path.suffix in (".parquet", ".tar") or name.startswith("media/") or path.name.startswith(".tmp-")):
+            elif name not in names and (
+                path.suffix in (".parquet", ".tar") or name.startswith("media/") or path.name.startswith(".tmp-")
+            ):
                 path.unlink()
 
 
@@ -159,15 +163,18 @@ def _shards_of_split(
     schema = build.recipe.configs[config].schema
     for position, (start, end) in enumerate(borders):
         name = f"{config}/{split}-{position:05d}-of-{len(borders):05d}.parquet"
-        groups, identity = [], []
+        groups: list[tuple[ShardPart, ...]] = []
+        identity: list[Any] = []
         for first, last in cut(weights[start:end], limits.row_group_bytes):
             group = slice(start + first, start + last)
             parts = []
             for number in np.unique(numbers[group]):
                 here = rows[group][numbers[group] == number]
                 file = files[number]
-                parts.append(ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=here))
-                identity.append([file.key, np.ascontiguousarray(here).tobytes().hex() if len(here) < 64 else fingerprint(here.tolist())])
+                parts.append(
+                    ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=here)
+                )
+                identity.append([file.key, fingerprint(here.tolist())])
             groups.append(tuple(parts))
             identity.append("group")
         media = fingerprint(samples.column("media").slice(start, end - start).to_pylist())
@@ -246,7 +253,9 @@ def _row_group(
 ) -> tuple[pa.Table, int]:
     """Return the rows of one row group with their media, and how many media they hold."""
     names = [column.name for column in task.schema.value_columns]
-    values = pa.concat_tables([table for part in parts for table in take_rows(part.records, part.rows, [*names, "__line"])])
+    values = pa.concat_tables(
+        [table for part in parts for table in take_rows(part.records, part.rows, [*names, "__line"])]
+    )
     plans = pa.concat_tables([table for part in parts for table in take_rows(part.plan, part.rows, ["media"])])
     media = plans.column("media").to_pylist()
     columns = {name: values.column(name) for name in names}
@@ -287,7 +296,7 @@ def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
     """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
     offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
     buffer = np.empty(int(offsets[-1]), np.uint8)
-    view = memoryview(buffer)
+    view = memoryview(buffer.data)
     for medium, start, end in zip(media, offsets[:-1], offsets[1:], strict=True):
         store.read_into(medium["sha256"], Path(medium["path"]), view[start:end])
     if offsets[-1] > 2**31 - 1:
@@ -295,4 +304,3 @@ def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
     return pa.Array.from_buffers(
         pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
     )
-

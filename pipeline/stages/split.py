@@ -48,13 +48,17 @@ def run(build: Build) -> StageReport:
                 report.skipped = False
                 meta = {"key": key, **_split(build, config)}
                 write_json(meta_file, meta)
-            configs[config.name] = {name: meta[name] for name in ("rows_in", "rows_out", "rejected", "splits", "shared_groups")}
+            configs[config.name] = {
+                name: meta[name] for name in ("rows_in", "rows_out", "rejected", "splits", "shared_groups")
+            }
             report.rows_in += meta["rows_in"]
             report.rows_out += meta["rows_out"]
             for reason, count in meta["rejected"].items():
                 report.rejected[reason] = report.rejected.get(reason, 0) + count
             if meta["shared_groups"]:
-                report.notes.append(f"{config.name}: {meta['shared_groups']:,} groups stand on two sides, as `leaks: keep` allows")
+                report.notes.append(
+                    f"{config.name}: {meta['shared_groups']:,} groups stand on two sides, as `leaks: keep` allows"
+                )
             progress.advance()
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, curated, rules), "configs": configs})
     return report
@@ -85,8 +89,14 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
             row = samples.slice(int(position), 1).to_pylist()[0]
             file = files[row["file"]]
             what = "its media" if config.group == "media" else f"its {config.group}"
-            rejects.add(split=names[sides[position]], source=file.source, file=file.name, line=row["line"],
-                        reason="split.leak", message=f"{what} also stand in a smaller split, which keeps them")
+            rejects.add(
+                split=names[sides[position]],
+                source=file.source,
+                file=file.name,
+                line=row["line"],
+                reason="split.leak",
+                message=f"{what} also stand in a smaller split, which keeps them",
+            )
     kept = samples.append_column("split", pa.array(sides, pa.int32())).filter(pa.array(~leaked))
     counts = {name: int((sides[~leaked] == number).sum()) for number, name in enumerate(names)}
     empty = [name for name, count in counts.items() if not count]
@@ -161,7 +171,10 @@ def _divide(build: Build, config: Config, samples: pa.Table, groups: np.ndarray 
     if groups is not None and config.group == "media":
         media = samples.column("media")
         first_media = [media[int(free[first])].as_py() for first in firsts]
-        keys = [min(hashes) if hashes else names[int(free[first])] for hashes, first in zip(first_media, firsts, strict=True)]
+        keys = [
+            min(hashes) if hashes else names[int(free[first])]
+            for hashes, first in zip(first_media, firsts, strict=True)
+        ]
     else:
         keys = [names[int(free[first])] for first in firsts]
     order_key = np.array([draw(config.seed, config.name, key) for key in keys], np.float64)
