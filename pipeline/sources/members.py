@@ -21,6 +21,8 @@ CHUNK = 256 << 10
 """Bytes of a member that are in memory at a time."""
 MAX_PART_BYTES = 255
 """A file name on Linux and macOS is no longer than this (NAME_MAX)."""
+MAX_NAME_BYTES = 2048
+"""A whole member name; with the folder it goes to, it must stay below 4096 bytes (PATH_MAX of Linux)."""
 MAX_DEPTH = 100
 """Folders in folders; deeper trees exist only to break the tools that walk them."""
 REPACK = "pack the archive again, for example with `zip -r` or `tar -czf`"
@@ -76,6 +78,8 @@ def member_parts(name: str) -> tuple[str, ...]:
         why = f"lies {len(parts)} folders deep"
     elif any(len(part.encode()) > MAX_PART_BYTES for part in parts):
         why = f"has a part of more than {MAX_PART_BYTES} bytes in its name"
+    elif len(name.encode()) > MAX_NAME_BYTES:
+        why = f"has a name of more than {MAX_NAME_BYTES} bytes"
     if why:
         raise RefusedError(
             why,

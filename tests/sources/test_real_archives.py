@@ -12,6 +12,7 @@ from pipeline.sources.archive import is_archive
 
 ARCHIVES = Path(__file__).parent.parent / "data" / "archives"
 
+NO_END = "End of central directory record signature not found Either not a zip file or file is truncated"
 UNPACKED = {
     "codeclysm_extract/archive-with-backslashes.zip": {"AZ3166/libraries/AzureIoT/keywords.txt": 7},
     "go_archive/ustar-file-devs.tar": {"file": 0},
@@ -41,9 +42,7 @@ REFUSED = {
     "rubyzip_traversal/dirsymlink.zip": "symbolic link",
     "rubyzip_traversal/relative0.zip": "climbs",
     "rubyzip_traversal/symlink.zip": "symbolic link",
-    "yauzl_failure/End of central directory record signature not found Either not a zip file or file is truncated.zip": (
-        "truncated"
-    ),
+    f"yauzl_failure/{NO_END}.zip": "truncated",
     "yauzl_failure/absolute path C xt.zip": "drive letter",
     "yauzl_failure/invalid characters in fileName a txt.zip": "contradicts the directory",
     "yauzl_failure/invalid relative path xt.zip": "climbs",

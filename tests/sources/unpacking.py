@@ -128,6 +128,8 @@ def zip_of(path: Path, *lies: Lie, end: EndLie | None = None) -> Path:
     members = len(lies) if end.members is None else end.members
     directory_size = len(directory) if end.directory_size is None else end.directory_size
     directory_offset = len(body) if end.directory_offset is None else end.directory_offset
-    record = struct.pack("<4s4H2LH", b"PK\5\6", end.disk, end.disk, members, members, directory_size, directory_offset, 0)
+    record = struct.pack(
+        "<4s4H2LH", b"PK\5\6", end.disk, end.disk, members, members, directory_size, directory_offset, 0
+    )
     path.write_bytes(body + directory + end.before + record)
     return path

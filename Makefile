@@ -1,0 +1,57 @@
+# make alone lists the targets. Every target makes the environment it needs.
+RECIPE ?= recipes/sample.yaml
+PYTHON ?= python3
+BIN := .venv/bin
+OPTIONS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help data validate train publish test check fix bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  RECIPE=recipes/NAME.yaml chooses the dataset (now $(RECIPE)); OPTIONS='--workers 1' goes to the command."
+
+.venv/.made: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/.made-dev: .venv/.made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+data: .venv/.made ## build the dataset of RECIPE, proved, into out/
+	$(BIN)/shardwright build $(RECIPE) $(OPTIONS)
+
+validate: .venv/.made ## prove the dataset of RECIPE again
+	$(BIN)/shardwright validate $(RECIPE) $(OPTIONS)
+
+train: ## fine-tune a model on the dataset (not part of this version yet)
+	@echo "make train: training is not part of this version yet (see CHANGELOG.md)." >&2
+	@echo "  next: make data RECIPE=$(RECIPE), and load the result with datasets.load_dataset" >&2
+	@exit 2
+
+publish: ## push the dataset to a hub (not part of this version yet)
+	@echo "make publish: publishing is not part of this version yet (see CHANGELOG.md)." >&2
+	@echo "  next: make validate, then push the folder below out/ with the hub's own client" >&2
+	@exit 2
+
+test: .venv/.made-dev ## run the tests
+	$(BIN)/python -m pytest -n 2 $(OPTIONS)
+
+check: .venv/.made-dev ## lint, formatting, types: exactly what CI runs before the tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+fix: .venv/.made-dev ## mend what the linter and the formatter can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: .venv/.made-dev ## measure against the peers, in the same run
+	$(BIN)/python benchmarks/images_to_shards.py
+
+clean: ## remove the environment and everything that was built here
+	rm -rf .venv work out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

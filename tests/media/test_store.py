@@ -1,0 +1,142 @@
+"""The media store: what goes in comes out, and nothing that changed is believed."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import multiprocessing
+import os
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pipeline.errors import RowRejected, SourceError
+from pipeline.media.facts import MediaFacts
+from pipeline.media.inline import inline_bytes
+from pipeline.media.probe import hash_bytes, hash_file
+from pipeline.media.store import RACY_NS, MediaStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FACTS = MediaFacts(kind="image", format="png", width=3, height=4, frames=1, mode="RGB")
+
+
+def _old(path: Path) -> None:
+    """Set a file's times far enough back that it counts as settled; ctime has to be waited for."""
+    past = time.time_ns() - 10 * RACY_NS
+    os.utime(path, ns=(past, past))
+
+
+def _put_many(cache: Path) -> list[str]:
+    with MediaStore(cache) as store:
+        hashes = [store.put(bytes([n]) * 1000) for n in range(50)]
+        store.remember_facts([(sha256, "image", FACTS) for sha256 in hashes])
+        return hashes
+
+
+def test_many_processes_put_the_same(tmp_path: Path) -> None:
+    """Four processes that store the same objects at once leave each of them whole, once."""
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        results = pool.map(_put_many, [tmp_path] * 4)
+    assert all(result == results[0] for result in results)
+    with MediaStore(tmp_path) as store:
+        for number, sha256 in enumerate(results[0]):
+            assert store.object_path(sha256).read_bytes() == bytes([number]) * 1000
+        assert store.facts(results[0], "image") == dict.fromkeys(results[0], FACTS)
+    files = [path for path in (tmp_path / "media" / "objects").rglob("*") if path.is_file()]
+    assert len(files) == 50
+
+
+def test_adopted_file_is_known_until_it_changes(tmp_path: Path) -> None:
+    """An adopted file is known by its times once they are settled, and unknown after any change."""
+    path = tmp_path / "a file with \udcff in its name"
+    path.write_bytes(b"one")
+    _old(path)
+    time.sleep(RACY_NS / 1e9 + 0.1)
+    with MediaStore(tmp_path / "cache") as store:
+        store.adopt([(path, path.stat(), hash_file(path)[0])])
+        assert store.known_file(path, path.stat()) == hash_bytes(b"one")
+        path.write_bytes(b"two")
+        assert store.known_file(path, path.stat()) is None
+
+
+def test_racy_file_is_not_believed(tmp_path: Path) -> None:
+    """A file hashed right after it was written may change within the same tick, so it is hashed again next time."""
+    path = tmp_path / "fresh"
+    path.write_bytes(b"one")
+    with MediaStore(tmp_path / "cache") as store:
+        store.adopt([(path, path.stat(), hash_file(path)[0])])
+        assert store.known_file(path, path.stat()) is None
+
+
+def test_failed_probe_is_remembered(tmp_path: Path) -> None:
+    """A medium that does not decode is remembered with its reason."""
+    with MediaStore(tmp_path) as store:
+        store.remember_facts([("ab" * 32, "video", RowRejected("media.decode", "no frame"))])
+        found = store.facts(["ab" * 32, "cd" * 32], "video")
+    assert list(found) == ["ab" * 32]
+    rejected = found["ab" * 32]
+    assert isinstance(rejected, RowRejected)
+    assert (rejected.code, rejected.message) == ("media.decode", "no frame")
+
+
+def test_changed_medium_is_refused(tmp_path: Path) -> None:
+    """Reading a medium that changed, grew, shrank or vanished since it was hashed is an error that says so."""
+    path = tmp_path / "medium"
+    path.write_bytes(b"0123456789")
+    sha256 = hash_file(path)[0]
+    with MediaStore(tmp_path / "cache") as store:
+        buffer = bytearray(10)
+        store.read_into(sha256, path, memoryview(buffer))
+        assert bytes(buffer) == b"0123456789"
+        for change in (b"012345678x", b"0123456789+", b"012345678"):
+            path.write_bytes(change)
+            with pytest.raises(SourceError, match="changed since it was cached"):
+                store.read_into(sha256, path, memoryview(bytearray(10)))
+        path.unlink()
+        with pytest.raises(SourceError, match="cannot be read any more"):
+            store.read_into(sha256, path, memoryview(bytearray(10)))
+
+
+def test_damaged_index_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A damaged index is set aside with a warning, and the objects stay."""
+    with MediaStore(tmp_path) as store:
+        sha256 = store.put(b"object")
+        store.remember_facts([(sha256, "image", FACTS)])
+    (tmp_path / "media" / "index.sqlite").write_bytes(b"this is no database" * 1000)
+    for ending in ("-wal", "-shm"):
+        (tmp_path / "media" / f"index.sqlite{ending}").unlink(missing_ok=True)
+    with caplog.at_level(logging.WARNING), MediaStore(tmp_path) as store:
+        assert store.facts([sha256], "image") == {}
+        assert store.object_path(sha256).read_bytes() == b"object"
+    assert "damaged" in caplog.text
+
+
+def test_index_of_another_version_is_emptied(tmp_path: Path) -> None:
+    """An index of another version is not believed, and works again at once."""
+    with MediaStore(tmp_path) as store:
+        store.remember_facts([("ab" * 32, "image", FACTS)])
+    connection = sqlite3.connect(tmp_path / "media" / "index.sqlite")
+    connection.execute("PRAGMA user_version = 999")
+    connection.close()
+    with MediaStore(tmp_path) as store:
+        assert store.facts(["ab" * 32], "image") == {}
+        store.remember_facts([("ab" * 32, "image", FACTS)])
+        assert store.facts(["ab" * 32], "image") == {"ab" * 32: FACTS}
+
+
+def test_inline_media() -> None:
+    """Bytes, the struct of `datasets` and data URIs are media inside the annotation; a path is not."""
+    data = bytes(range(256))
+    assert inline_bytes(data) == data
+    assert inline_bytes({"bytes": data, "path": "a.png"}) == data
+    assert inline_bytes({"bytes": None, "path": "a.png"}) is None
+    assert inline_bytes("data:image/png;base64," + base64.b64encode(data).decode()) == data
+    assert inline_bytes("images/a.png") is None
+    for broken in ("data:image/png;base64,@@@", "data:image/png,abc", "data:nothing"):
+        with pytest.raises(RowRejected) as refused:
+            inline_bytes(broken)
+        assert refused.value.code == "media.inline"
