@@ -31,4 +31,14 @@ def cut(weights: np.ndarray, limit: int) -> list[tuple[int, int]]:
             high = middle
         else:
             low = middle + 1
-    return runs(high)
+    return _evenly(sums, len(best), limit) or runs(high)
+
+
+def _evenly(sums: np.ndarray, count: int, limit: int) -> list[tuple[int, int]] | None:
+    """Cut at the rows nearest to equal parts; None when a part would be empty or over the limit."""
+    ideal = sums[-1] * np.arange(1, count) / count
+    after = np.searchsorted(sums, ideal)
+    nearer_before = ideal - sums[after - 1] < sums[after] - ideal
+    borders = [0, *(after - nearer_before).tolist(), len(sums) - 1]
+    runs = list(zip(borders[:-1], borders[1:], strict=True))
+    return runs if all(start < end and sums[end] - sums[start] <= limit for start, end in runs) else None

@@ -44,12 +44,12 @@ class Manifest:
         return cls(path=path, name=name, stages=value.get("stages", {}))
 
     def record(self, stage: str, entry: dict[str, Any]) -> None:
-        """Note what a stage did, forget what later stages did with other input, and write the manifest."""
-        before = self.stages.get(stage)
-        if before == entry:
+        """Note what a stage did and write the manifest.
+
+        What later stages did before stays: each says by its fingerprint what it was made from.
+        """
+        assert stage in ORDER
+        if self.stages.get(stage) == entry:
             return
-        if before is None or before.get("fingerprint") != entry.get("fingerprint"):
-            later = ORDER[ORDER.index(stage) + 1 :]
-            self.stages = {name: value for name, value in self.stages.items() if name not in later}
         self.stages[stage] = entry
         write_json(self.path, {"version": VERSION, "name": self.name, "stages": self.stages})

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.card_text import CardText, load_human_card
+from pipeline.conversation import Ready
 from pipeline.document import Document, Location, check, nearest, read_document
 from pipeline.errors import Mistake, RecipeError
 from pipeline.recipe_spec import (
@@ -149,6 +150,7 @@ class _Checker:
         for name, source in spec.sources.items():
             if not _CONFIG_NAME.match(name):
                 self._mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
+            self._encoding(("sources", name, "name_encoding"), source.name_encoding)
             if not (self.path.parent / source.path).exists():
                 self._mistake(
                     ("sources", name, "path"),
@@ -279,19 +281,19 @@ class _Checker:
             self._mistake(
                 (*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.spec.sources)
             )
-        if rows.encoding is not None:
-            try:
-                "".encode(rows.encoding)
-            except LookupError:
-                self._mistake(
-                    (*place, "encoding"), f"unknown encoding {rows.encoding!r}", "e.g. utf-8, gb18030, shift_jis"
-                )
+        self._encoding((*place, "encoding"), rows.encoding)
         if rows.reader is not None:
             file = rows.reader.partition(":")[0]
             if not (self.path.parent / file).is_file():
                 self._mistake((*place, "reader"), f"there is no file {file!r}", "paths start at the recipe's folder")
         if isinstance(rows.header, list) and len(set(rows.header)) != len(rows.header):
             self._mistake((*place, "header"), "a column name stands twice")
+
+    def _encoding(self, place: Location, name: str | None) -> None:
+        try:
+            "".encode(name or "utf-8")
+        except LookupError:
+            self._mistake(place, f"unknown encoding {name!r}", "e.g. utf-8, gb18030, shift_jis")
 
     def _splits(self, place: Location, config: ConfigSpec) -> None:
         splits = config.splits
@@ -367,6 +369,10 @@ class _Checker:
                         (*here, "within"), f"there is no folder {media.within!r}", "it starts at the recipe's folder"
                     )
                 column = schema.columns[name]
+                if media.missing == "keep" and name in _counted_media(schema):
+                    self._mistake(
+                        (*here, "missing"), f"`keep` would leave a placeholder without its medium in {name!r}", "reject"
+                    )
                 if media.missing == "keep" and not column.is_list and not column.rules.nullable:
                     self._mistake(
                         (*here, "missing"),
@@ -398,6 +404,12 @@ class _Checker:
         except ValueError as error:
             self._mistake(place, str(error))
             return None
+
+
+def _counted_media(schema: Schema) -> set[str]:
+    """Return the media columns whose items stand for placeholders in a text."""
+    counted = {rule.media for rule in schema.placeholders}
+    return counted | (set(schema.conversation.tokens.values()) if isinstance(schema.conversation, Ready) else set())
 
 
 def all_rows(config: Config) -> Iterable[tuple[str | None, RowsSpec]]:

@@ -25,6 +25,8 @@ class SourceSpec(Strict):
     """The licence of these files, e.g. `cc-by-4.0`; the card lists it."""
     credit: str | None = None
     """Whom to thank, and where the files come from; the card lists it."""
+    name_encoding: str | None = None
+    """Archives: how member names are written when they are not UTF-8, e.g. `gbk` or `shift_jis`."""
     max_members: int = Field(default=1_000_000, ge=1)
     """Archives: members allowed at the most."""
     max_unpacked: ByteSize = ByteSize(1_000_000 * MB)

@@ -76,12 +76,12 @@ def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str,
         return path.parent, {"kind": "file"}
     sha256, size = hashed(build, {path})[path]
     limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
-    key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio)
+    key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding)
     folder = build.workspace.sources.absolute() / f"{name}-{key[:16]}"
     if not folder.is_dir():
         with disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-            unpacked = unpack(path, folder, limits)
+            unpacked = unpack(path, folder, limits, name_encoding=spec.name_encoding)
         if unpacked.junk:
             report.notes.append(f"{name}: {unpacked.junk} members of no use (such as __MACOSX) were left out")
     return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
