@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 
@@ -40,5 +42,5 @@ def _evenly(sums: np.ndarray, count: int, limit: int) -> list[tuple[int, int]] |
     after = np.searchsorted(sums, ideal)
     nearer_before = ideal - sums[after - 1] < sums[after] - ideal
     borders = [0, *(after - nearer_before).tolist(), len(sums) - 1]
-    runs = list(zip(borders[:-1], borders[1:], strict=True))
+    runs = list(pairwise(borders))
     return runs if all(start < end and sums[end] - sums[start] <= limit for start, end in runs) else None

@@ -262,7 +262,7 @@ def test_hostile_archive_is_refused(project: Project) -> None:
 
 
 def test_media_inside_the_annotations(project: Project) -> None:
-    """Images embedded in a Parquet file, as the hubs publish them, come out byte-equal, also after the cache is lost."""
+    """Images inside a Parquet file, as hubs publish them, come out byte-equal, also after the cache is lost."""
     table = pa.table(
         {"image": [{"bytes": png(n), "path": f"{n}.png"} for n in range(5)], "text": [str(n) for n in range(5)]}
     )

@@ -1,0 +1,155 @@
+"""The house keeps its own rules: imports go one way, help is quick, and the documents say what is there."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "words",
+        (
+            "errors",
+            "document",
+            "template",
+            "column_type",
+            "conversation",
+            "schema",
+            "recipe_spec",
+            "card_text",
+            "recipe",
+        ),
+    ),
+    ("ground", ("workspace", "manifest", "executor", "report", "rejects", "cutting", "recorded_bytes", "conform")),
+    ("doors", ("sources", "readers", "media")),
+    ("build", ("build",)),
+    ("stages", ("stages", "samples")),
+    ("checks", ("checks",)),
+    ("top", ("run", "cli", "__main__")),
+)
+"""From the ground up; a module imports its own layer or lower ones. `stages.validate` is the one stage above checks."""
+
+DOORS = {"av": "pipeline/media/video.py", "PIL": "pipeline/media/image.py", "jinja2": "pipeline/template.py"}
+"""One door for each foreign library."""
+
+
+def _modules() -> list[Path]:
+    return [path for path in sorted((ROOT / "pipeline").rglob("*.py")) if path.name != "__init__.py"]
+
+
+def _imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def _layer(module: str) -> int:
+    """Return the layer of a module below `pipeline`, given as a dotted name without it."""
+    first = module.partition(".")[0]
+    if module == "stages.validate":
+        first = "run"
+    return next(number for number, (_, rooms) in enumerate(LAYERS) if first in rooms)
+
+
+def test_imports_go_one_way() -> None:
+    """No module imports a higher layer, every module has a layer, and pipeline never imports train."""
+    for path in _modules():
+        module = ".".join(path.relative_to(ROOT / "pipeline").with_suffix("").parts)
+        for name in _imports(path):
+            assert name.partition(".")[0] != "train", f"{module} imports {name}"
+            if name.startswith("pipeline."):
+                imported = name.removeprefix("pipeline.")
+                assert _layer(imported) <= _layer(module), f"{module} imports {imported}, which is above it"
+
+
+def test_each_foreign_library_has_one_door() -> None:
+    """Only the door of a foreign library imports it."""
+    for path in _modules():
+        for name in _imports(path):
+            door = DOORS.get(name.partition(".")[0])
+            assert door is None or path == ROOT / door, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_help_is_light() -> None:
+    """`--help` of every command loads no torch, transformers, av, datasets, pyarrow or pandas."""
+    script = (
+        "import sys\n"
+        "from click.testing import CliRunner\n"
+        "from pipeline.cli import main\n"
+        "for command in ('', *main.commands):\n"
+        "    result = CliRunner().invoke(main, [*filter(None, [command]), '--help'])\n"
+        "    assert result.exit_code == 0, result.output\n"
+        "heavy = {'torch', 'transformers', 'av', 'datasets', 'pyarrow', 'pandas', 'numpy', 'pydantic', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    """The README names every command and every make target, and no other."""
+    from pipeline.cli import main
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `shardwright (\w+)", readme, re.MULTILINE))
+    assert named == set(main.commands)
+    targets = set(re.findall(r"^(\w+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make (\w+)", readme)) >= targets - {"help"}
+
+
+def test_architecture_map_is_the_tree() -> None:
+    """The map in ARCHITECTURE.md names every module of pipeline and train, and nothing that is not there."""
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `((?:pipeline|train)/[\w/]+\.py)` \|", text, re.MULTILINE))
+    there = {
+        path.relative_to(ROOT).as_posix() for folder in ("pipeline", "train") for path in (ROOT / folder).rglob("*.py")
+    }
+    packages = {name for name in there if name.startswith("pipeline/") and name.endswith("__init__.py")}
+    assert named == there - packages
+
+
+def test_every_recipe_key_is_documented() -> None:
+    """The page on recipes names every key that a recipe may have."""
+    from pydantic import BaseModel
+
+    from pipeline import recipe_spec
+
+    text = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    for model in vars(recipe_spec).values():
+        if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == recipe_spec.__name__:
+            for name, field in model.model_fields.items():
+                key = field.alias or name
+                assert f"`{key}`" in text, f"{model.__name__}.{key} is missing in docs/recipe.md"
+
+
+@pytest.mark.parametrize("target", ["train", "publish"])
+def test_what_is_not_built_yet_says_so(target: str) -> None:
+    """A target of a later version ends with an error and says what to do."""
+    done = subprocess.run(
+        ["make", "--no-print-directory", target], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "not part of this version yet" in done.stderr
+
+
+def test_no_path_of_a_machine_in_the_repository() -> None:
+    """No tracked text holds an absolute path of the machine it was written on."""
+    pattern = "(^|[^.a-z/])/(wor" + "k|roo" + "t|hom" + "e)/[a-z]"
+    done = subprocess.run(
+        ["git", "grep", "-nIE", pattern, "--", "*.py", "*.md", "*.yaml", "Makefile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == ""
