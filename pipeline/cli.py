@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 STAGE_HELP = {
-    "download": "Make every source a folder on this machine; unpack archives.",
-    "convert": "Turn raw records into rows of the schema, with the stages before it.",
-    "cache": "Find, hash and probe the media that rows ask for, with the stages before it.",
-    "curate": "Leave out what the recipe does not want, with the stages before it.",
-    "split": "Decide which split each row is in, with the stages before it.",
-    "shard": "Write the Parquet shards, with the stages before it.",
-    "card": "Write README.md from the shards, with the stages before it.",
+    "download": "Unpack archives and find annotation files.",
+    "convert": "Turn raw records into rows of the schema.",
+    "cache": "Find, hash and probe the media of the rows.",
+    "curate": "Leave out what the recipe does not want.",
+    "split": "Decide which split each row is in.",
+    "shard": "Write the Parquet shards.",
+    "card": "Write README.md from the shards.",
 }
 
 
@@ -102,12 +102,15 @@ def main(*, verbose: bool) -> None:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @build_options
 def build(recipe: Path, **options: Any) -> None:
-    """Build the dataset of RECIPE: every stage up to and including validate."""
+    """Build a dataset, every stage to the proof.
+
+    RECIPE is a recipe file, such as recipes/sample.yaml.
+    """
     _run(recipe, "validate", **options)
 
 
 def _stage_command(name: str, text: str) -> None:
-    @main.command(name=name, help=f"{text}\n\nRECIPE is a recipe file.", short_help=text.partition(",")[0])
+    @main.command(name=name, help=f"{text} The stages before it are run as well.\n\nRECIPE is a recipe file.")
     @click.argument("recipe", type=click.Path(path_type=Path))
     @build_options
     def command(recipe: Path, **options: Any) -> None:
@@ -128,8 +131,9 @@ for _name, _text in STAGE_HELP.items():
     help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.",
 )
 def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) -> None:
-    """Prove TARGET: a recipe's dataset, or any dataset folder.
+    """Prove a recipe's dataset, or any dataset folder.
 
+    TARGET is a recipe file or a dataset folder.
     Exit code 0: nothing wrong; 1: problems found.
     """
     from pydantic import ByteSize, TypeAdapter, ValidationError
@@ -141,6 +145,8 @@ def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) ->
     except ValidationError:
         raise UsageError(f"--load-limit {load_limit!r} is not a size", allowed="e.g. 500MB, 20GB") from None
     if not target.is_dir():
+        if target.suffix not in (".yaml", ".yml") and not target.is_file():
+            raise UsageError(f"there is no recipe and no folder {target}", allowed="a recipe file, or a dataset folder")
         _run(target, "validate", as_json=as_json, validate_again=True, load_limit=limit, **options)
         return
     from pipeline.stages.validate import raise_errors, validate_folder
@@ -162,6 +168,13 @@ def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) ->
 def _run(
     recipe: Path, upto: str, *, work: Path, out: Path, cache: Path, workers: int | None, as_json: bool, **more: Any
 ) -> None:
+    from pipeline.errors import UsageError
+
+    if not recipe.is_file():
+        others = ", ".join(str(path) for path in sorted(recipe.parent.glob("*.yaml"))[:20])
+        raise UsageError(
+            f"there is no recipe {recipe}", allowed=others, hint="name a recipe file, e.g. recipes/sample.yaml"
+        )
     from pipeline.executor import default_workers
     from pipeline.report import display_for
     from pipeline.run import Folders, build_dataset

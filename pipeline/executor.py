@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -86,8 +87,20 @@ class LocalProcesses:
             # forkserver: a forked copy of a process with running Arrow threads may hang
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.shard"])
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context)
+            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_end_with_the_build)
         return self._pool
+
+
+def _end_with_the_build() -> None:
+    """End this worker when the build is killed: it must not go on writing beside the next one."""
+    build = multiprocessing.parent_process()
+    assert build is not None
+
+    def watch() -> None:
+        build.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def default_workers() -> int:

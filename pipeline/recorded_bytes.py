@@ -2,27 +2,42 @@
 
 Follows datasets 5.2: `packaged_modules/parquet` reads a file in batches of the first row group's length, which do not
 cross row groups; `ArrowWriter.write_table` adds each batch's `nbytes`; a batch of one row is held back by `write_row`
-and joined with its neighbours, at most `writer_batch_size` (1,000) of them, also across files.
+and joined with its neighbours, also across files, until there are as many as
+`get_arrow_writer_batch_size_from_features` says: 10 with a video, 100 with an image or plain bytes, else 1,000.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import json
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset as pds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-WRITER_BATCH_ROWS = 1_000
+WRITER_ROWS = 1_000
 """`datasets.config.DEFAULT_MAX_BATCH_SIZE`."""
+WRITER_ROWS_OF = {"Video": 10, "Image": 100, "Audio": 100, "binary": 100}
+"""`datasets.config.ARROW_RECORD_BATCH_SIZE_FOR_*_DATASETS`, by feature; the smallest counts."""
+MOST_JOINED = 2**31 - 1
+"""Bytes that `datasets` can join: Arrow counts those of a binary column in 32 bits."""
 
-Layout = dict[str, list[int]]
-"""Level of a column -> [elements, nulls, offset buffers, data bits]: what is left of a table of one row."""
-Recorded = list["int | Layout"]
-"""Batch by batch: the bytes of several rows, or the layout of a single one."""
+Row = list[list[int]]
+"""A single row: [[its bytes as it was read]], then for each level of its columns [elements, has a null bitmap,
+has offsets, data bits]: what is needed to join it with others."""
+
+
+class Recorded(TypedDict):
+    """What is left of a shard."""
+
+    writer_rows: int
+    """Single rows that are joined at the most."""
+    batches: list[int | Row]
+    """The bytes of batches of several rows, and single rows, in order."""
 
 
 def read_back(path: Path) -> tuple[Recorded, int]:
@@ -32,76 +47,105 @@ def read_back(path: Path) -> tuple[Recorded, int]:
         pyarrow.ArrowInvalid, OSError: the shard is damaged.
     """
     options = pds.ParquetFragmentScanOptions(page_checksum_verification=True)
-    recorded: Recorded = []
+    batches: list[int | Row] = []
     rows = 0
     with path.open("rb") as file:
         fragment = pds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(file)
+        most = _writer_rows_of(fragment.physical_schema)
         if fragment.row_groups:
             size = fragment.row_groups[0].num_rows
             for batch in fragment.to_batches(batch_size=size, batch_readahead=0, fragment_readahead=0):
                 rows += batch.num_rows
                 if batch.num_rows == 1:
-                    layout: Layout = {}
-                    for name, column in zip(batch.schema.names, batch.columns, strict=True):
-                        _add(layout, name, column)
-                    recorded.append(layout)
-                elif recorded and isinstance(recorded[-1], int):
-                    recorded[-1] += batch.nbytes
+                    batches.append(_single(batch))
+                elif batches and isinstance(batches[-1], int):
+                    batches[-1] += batch.nbytes
                 else:
-                    recorded.append(batch.nbytes)
-    return recorded, rows
+                    batches.append(batch.nbytes)
+    return {"writer_rows": most, "batches": batches}, rows
 
 
 def num_bytes(shards: Iterable[Recorded]) -> int:
     """Return what `datasets` records for a split of these shards, in order."""
     total = 0
-    waiting: list[Layout] = []
-
-    def flush() -> None:
-        nonlocal total
-        total += _joined(waiting)
-        waiting.clear()
-
+    waiting: list[Row] = []
+    limit = None
     for recorded in shards:
-        for batch in recorded:
+        limit = limit or recorded["writer_rows"]
+        for batch in recorded["batches"]:
             if isinstance(batch, int):
-                flush()
-                total += batch
+                total += _joined(waiting) + batch
+                waiting = []
             else:
                 waiting.append(batch)
-                if len(waiting) >= WRITER_BATCH_ROWS:
-                    flush()
-    flush()
-    return total
+                if len(waiting) >= limit:
+                    total += _joined(waiting)
+                    waiting = []
+    return total + _joined(waiting)
 
 
-def _add(layout: Layout, name: str, array: Any) -> None:
-    """Note the buffers of an array, level by level."""
+def writer_rows(features: Any) -> int:
+    """Return how many single rows are joined at the most, for features as a footer holds them."""
+    if isinstance(features, list):
+        return min((writer_rows(item) for item in features), default=WRITER_ROWS)
+    if not isinstance(features, dict):
+        return WRITER_ROWS
+    kind = features.get("_type")
+    if kind == "Value":
+        return WRITER_ROWS_OF.get(features.get("dtype", ""), WRITER_ROWS)
+    if isinstance(kind, str) and kind in WRITER_ROWS_OF:
+        return WRITER_ROWS_OF[kind]
+    return min((writer_rows(item) for item in features.values()), default=WRITER_ROWS)
+
+
+def _writer_rows_of(schema: pa.Schema) -> int:
+    text = (schema.metadata or {}).get(b"huggingface")
+    try:
+        return writer_rows(json.loads(text)["info"]["features"])
+    except (ValueError, KeyError, TypeError):  # a shard of somebody else's: `datasets` infers plain values
+        return WRITER_ROWS_OF["binary"] if any(_has_binary(field.type) for field in schema) else WRITER_ROWS
+
+
+def _has_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind)) or any(_has_binary(kind.field(n).type) for n in range(kind.num_fields))
+
+
+def _single(batch: pa.RecordBatch) -> Row:
+    """Note what a single row weighs alone and in company."""
+    table = pa.Table.from_batches([batch])
+    # joined with nothing, so that Arrow itself says which levels get a null bitmap
+    joined = pa.concat_tables([table, table.slice(0, 0)]).combine_chunks()
+    levels = [level for column in joined.columns for chunk in column.chunks for level in _levels(chunk)]
+    return [[batch.nbytes], *levels]
+
+
+def _levels(array: Any) -> Iterator[list[int]]:
+    """Yield the buffers of a joined array, level by level."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     kind = array.type
-    level = layout.setdefault(name, [0, 0, 0, 0])
-    level[0] += len(array)
-    level[1] += array.null_count
+    bitmap = int(array.buffers()[0] is not None)
     if pa.types.is_struct(kind):
-        for position, field in enumerate(kind):
-            _add(layout, f"{name}/{field.name}", pa.StructArray.field(array, position).slice(array.offset, len(array)))
+        yield [len(array), bitmap, 0, 0]
+        for position in range(kind.num_fields):
+            yield from _levels(array.field(position))
     elif pa.types.is_list(kind):
-        level[2] = 1
-        _add(layout, f"{name}/[]", array.flatten() if not array.null_count else array.values.slice(0, 0))
+        yield [len(array), bitmap, 1, 0]
+        yield from _levels(array.values)
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        level[2] = 1
-        level[3] += 8 * sum(len(value.as_buffer() or b"") for value in array if value.is_valid)
+        yield [len(array), bitmap, 1, 8 * (pc.sum(pc.cast(pc.binary_length(array), pa.int64())).as_py() or 0)]
     else:
-        level[3] += kind.bit_width * len(array)
+        yield [len(array), bitmap, 0, kind.bit_width * len(array)]
 
 
-def _joined(layouts: list[Layout]) -> int:
+def _joined(rows: list[Row]) -> int:
     """Return the bytes of single rows joined into one table."""
+    if len(rows) <= 1:
+        return sum(row[0][0] for row in rows)
     total = 0
-    for name in layouts[0] if layouts else ():
-        elements, nulls, offsets, bits = (sum(layout[name][part] for layout in layouts) for part in range(4))
-        total += -(-elements // 8) if nulls else 0
+    for level in zip(*(row[1:] for row in rows), strict=True):
+        elements, bitmaps, offsets, bits = (sum(part) for part in zip(*level, strict=True))
+        total += -(-elements // 8) if bitmaps else 0
         total += 4 * (elements + 1) if offsets else 0
         total += -(-bits // 8)
     return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
@@ -40,22 +41,22 @@ class RejectWriter:
         self.path, self.config, self.stage = path, config, stage
         self.counts: Counter[str] = Counter()
         self._rows: list[dict[str, Any]] = []
-        self._writer: pq.ParquetWriter | None = None
 
     def __enter__(self) -> Self:
-        self._context = writing(self.path)
-        self._temporary = self._context.__enter__()
-        self._writer = pq.ParquetWriter(self._temporary, REJECT_SCHEMA)
+        with ExitStack() as stack:
+            temporary = stack.enter_context(writing(self.path))
+            self._writer = stack.enter_context(pq.ParquetWriter(temporary, REJECT_SCHEMA))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._writer is not None
-        if error is None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
             self._flush()
-        self._writer.close()
-        self._context.__exit__(kind, error, trace)
 
     def add(
         self,
@@ -87,7 +88,7 @@ class RejectWriter:
             self._flush()
 
     def _flush(self) -> None:
-        if self._rows and self._writer is not None:
+        if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, REJECT_SCHEMA))
             self._rows.clear()
 

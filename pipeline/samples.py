@@ -30,29 +30,32 @@ KEPT_SCHEMA = pa.schema(
         ("line", pa.int64()),
         ("bytes", pa.int64()),
         ("media", pa.list_(pa.string())),
+        ("columns", pa.list_(pa.int16())),
     ]
 )
-"""file: position among the config's annotation files; row: position in its records; media: hashes in order."""
+"""file: position among the config's annotation files; row: position in its records; media: hashes in order, and
+columns: which media column each is in."""
 
 
 def load_samples(build: Build, config: str) -> pa.Table:
     """Return the samples of a config whose media could all be had, in the order of the rows."""
     tables = [KEPT_SCHEMA.empty_table()]
+    names = ["ok", "line", "bytes", "media.list.element.sha256", "media.list.element.column"]
     for number, file in enumerate(build.files_of(config)):
         plan = pq.ParquetFile(plan_path(build, file))
         start = 0
-        for batch in plan.iter_batches(columns=["ok", "line", "bytes", "media.list.element.sha256"]):
+        for batch in plan.iter_batches(columns=names):
             rows = pa.array(np.arange(start, start + len(batch)))
             start += len(batch)
             media = batch.column("media")
-            hashes = pa.ListArray.from_arrays(media.offsets, media.values.field("sha256"))
             table = pa.table(
                 [
                     pa.array(np.full(len(batch), number, np.int32)),
                     rows,
                     batch.column("line"),
                     batch.column("bytes"),
-                    hashes,
+                    pa.ListArray.from_arrays(media.offsets, media.values.field("sha256")),
+                    pa.ListArray.from_arrays(media.offsets, media.values.field("column")),
                 ],
                 schema=KEPT_SCHEMA,
             )
@@ -84,10 +87,13 @@ def by_file(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[tuple[An
 def iter_values(
     build: Build, samples: pa.Table, config: str, columns: list[str]
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Yield the values of samples in batches, each with the position of its first sample."""
+    """Yield the values of samples in batches, each with the position of its first sample.
+
+    Rows of a schema that has no values are there too, with nothing but their line.
+    """
     for file, first, rows in by_file(samples, build.files_of(config)):
         done = 0
-        for table in take_rows(records_path(build.workspace, file), rows, columns):
+        for table in take_rows(records_path(build.workspace, file), rows, columns or ["__line"]):
             yield first + done, table.to_pylist()
             done += table.num_rows
 

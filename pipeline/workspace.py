@@ -8,6 +8,8 @@
       records/<config>/<key>.json      the counts of that file
       plan/<config>/<key>.parquet      one row a sample: its place in the records, its media by hash and facts
       plan/<config>.<stage>.parquet    the samples a stage kept
+      plan/<config>.<stage>.json       their counts; written last, so that its presence means done
+      shards/<config>/<shard>.json     the facts of a shard that is written, until all are and the manifest says so
       rejects/<stage>/<config>….parquet  the rows a stage left out
       rejected.parquet                 all of them: config, split, file, line, stage, reason, message, media
     <out>/<name>/                      the dataset repository exactly as it is pushed
@@ -77,6 +79,11 @@ class Workspace:
         """The samples that a stage kept of a config."""
         return self.work / "plan" / f"{config}.{stage}.parquet"
 
+    @property
+    def shards(self) -> Path:
+        """The facts of the shards that an unfinished build wrote."""
+        return self.work / "shards"
+
     def rejects(self, stage: str, config: str) -> Path:
         """The rows that a stage left out of a config."""
         return self.work / "rejects" / stage / f"{config}.parquet"
@@ -92,6 +99,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         hints = {
             errno.ENOSPC: "free some space or choose another disk with --work, --out or --cache, and run it again",
             errno.EDQUOT: "free some space or choose another disk with --work, --out or --cache, and run it again",
+            errno.EFBIG: "allow larger files (ulimit -f), or choose another disk with --work, --out or --cache",
             errno.EROFS: "choose a folder that can be written with --work, --out or --cache",
             errno.EACCES: "choose a folder that can be written with --work, --out or --cache",
             errno.EPERM: "choose a folder that can be written with --work, --out or --cache",
@@ -142,6 +150,12 @@ def read_json(path: Path) -> Any:
         return None
 
 
+def remove_file(path: Path) -> None:
+    """Remove a file of ours, if it is there."""
+    with disk_errors(path):
+        path.unlink(missing_ok=True)
+
+
 def remove_leftovers(folder: Path, keep: set[Path]) -> None:
     """Remove the files below a folder of ours that are not in `keep`, and the folders that are then empty."""
     if not folder.is_dir():
@@ -157,9 +171,9 @@ def remove_leftovers(folder: Path, keep: set[Path]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone.
+    """Hold a folder for this process alone, and remove what a killed holder was writing in it.
 
-    The lock belongs to the process, so a kill frees it.
+    The lock belongs to the process, so a kill frees it. Folders that a stage fills and tidies itself are left to it.
 
     Raises:
         WorkspaceError: another build holds it; says which.
@@ -177,6 +191,9 @@ def locked(folder: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+        for pattern in ("", "plan/", "rejects/*/"):
+            for leftover in folder.glob(f"{pattern}{TEMPORARY}*"):
+                remove_file(leftover)
         yield
         os.ftruncate(handle, 0)
     finally:

@@ -62,7 +62,14 @@ def read_folder(path: Path) -> tuple[Folder | None, list[Problem]]:
     try:
         text = card.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        return None, [Problem(code="SW101", place=str(card), message=f"the card cannot be read: {error}", hint=REBUILD)]
+        return None, [
+            Problem(
+                code="SW101",
+                place=str(card),
+                message=f"the card cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint=REBUILD,
+            )
+        ]
     try:
         metadata = yaml.safe_load(split_front_matter(text)[0]) or {}
     except yaml.YAMLError as error:

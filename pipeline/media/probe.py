@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.facts import MediaFacts
 
-PROBE_VERSION = 1
+PROBE_VERSION = 2
 """Raised when a probe finds out more or other things, so that old facts are not believed."""
 
 

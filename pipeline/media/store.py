@@ -1,34 +1,40 @@
 """The media store: content-addressed, shared by all datasets and processes.
 
     <cache>/media/objects/ab/<sha256>   bytes that are nowhere else on this machine; never rewritten
+    <cache>/media/objects/ab/<sha256>.damaged   what the disk made of some; set aside so that they can be put again
     <cache>/media/index.sqlite          what is known, and can be found out again:
         files   path, size, times, inode -> sha256: files that stay where they are (adopted)
         facts   sha256, kind -> what a probe found, or why it failed
+    <cache>/media/index.lock            held while a process opens or mends the index
 
 Files of a local folder are adopted, not copied: a terabyte is not doubled. Whoever reads one checks its hash.
+A store belongs to the thread that made it; every process opens its own.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Self
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from pipeline.errors import RowRejected, SourceError
+from pipeline.errors import RowRejected, SourceError, WorkspaceError
 from pipeline.media.facts import MediaFacts
 from pipeline.media.probe import PROBE_VERSION, hash_bytes
 from pipeline.workspace import disk_errors, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 INDEX_VERSION = 1
 RACY_NS = 2_000_000_000
@@ -37,6 +43,8 @@ BUSY_SECONDS = 60.0
 """How long to wait for another process's short write."""
 _LOOKUP = 500
 """Keys in one query."""
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS files (
@@ -57,7 +65,9 @@ class MediaStore:
     def __init__(self, cache: Path) -> None:
         self.root = cache / "media"
         self.objects = self.root / "objects"
+        self._path = self.root / "index.sqlite"
         self._index: sqlite3.Connection | None = None
+        self._inode = 0
 
     def __enter__(self) -> Self:
         return self
@@ -65,9 +75,7 @@ class MediaStore:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+        self._close()
 
     # objects
 
@@ -92,7 +100,8 @@ class MediaStore:
         """Read a medium into a buffer of its size and check its hash.
 
         Raises:
-            SourceError: the file changed or vanished since it was cached.
+            SourceError: the file changed or vanished since it was cached. An object of the store is then set aside,
+                for else `put` would find it there and never mend it.
         """
         try:
             with location.open("rb", buffering=0) as file:
@@ -105,6 +114,9 @@ class MediaStore:
                 f"{location} cannot be read any more: {error.strerror}", hint="put it back and run the build again"
             ) from None
         if not whole or hashlib.sha256(buffer).hexdigest() != sha256:
+            if location.absolute() == self.object_path(sha256).absolute():
+                with disk_errors(location):
+                    location.replace(location.with_name(f"{sha256}.damaged"))
             raise SourceError(f"{location} changed since it was cached", hint="run the build again")
 
     # the index
@@ -116,23 +128,21 @@ class MediaStore:
     def known_files(self, files: Iterable[tuple[Path, os.stat_result]]) -> dict[Path, str]:
         """Return the hashes of those files that were adopted and have not changed since."""
         stats = {str(path): (path, stat) for path, stat in files}
-        names = list(stats)
         known: dict[Path, str] = {}
-        for start in range(0, len(names), _LOOKUP):
-            part = names[start : start + _LOOKUP]
-            marks = ",".join("?" * len(part))
-            query = (
-                f"SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM files WHERE settled AND path IN ({marks})"  # noqa: S608
-            )
-            for name, size, mtime_ns, ctime_ns, inode, sha256 in self._db().execute(query, [_stored(n) for n in part]):
-                path, stat = stats[_restored(name)]
-                if (size, mtime_ns, ctime_ns, inode) == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
-                    known[path] = sha256
+        query = "SELECT path, size, mtime_ns, ctime_ns, inode, sha256 FROM files WHERE settled AND path IN"
+        for name, size, mtime_ns, ctime_ns, inode, sha256 in self._select(query, [_stored(name) for name in stats]):
+            path, stat = stats[_restored(name)]
+            if (size, mtime_ns, ctime_ns, inode) == (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino):
+                known[path] = sha256
         return known
 
-    def adopt(self, files: Iterable[tuple[Path, os.stat_result, str]]) -> None:
-        """Remember the hashes of files that stay where they are; `stat` was taken before the file was hashed."""
-        now = time.time_ns()
+    def adopt(self, files: Iterable[tuple[Path, os.stat_result, str]], *, looked_ns: int | None = None) -> None:
+        """Remember the hashes of files that stay where they are; `stat` was taken before the file was hashed.
+
+        `looked_ns` is the time (`time.time_ns`) before the first of these stats was taken; without it, now. A file
+        changed less than RACY_NS before is kept, but not believed.
+        """
+        looked_ns = time.time_ns() if looked_ns is None else looked_ns
         rows = [
             (
                 _stored(str(path)),
@@ -141,59 +151,116 @@ class MediaStore:
                 stat.st_ctime_ns,
                 stat.st_ino,
                 sha256,
-                max(stat.st_mtime_ns, stat.st_ctime_ns) < now - RACY_NS,
+                max(stat.st_mtime_ns, stat.st_ctime_ns) < looked_ns - RACY_NS,
             )
             for path, stat, sha256 in files
         ]
-        if rows:
-            with disk_errors(self.root), self._db() as db:
-                db.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._insert("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def facts(self, hashes: Iterable[str], kind: str) -> dict[str, MediaFacts | RowRejected]:
         """Return what is known of media by hash: their facts, or why the probe failed."""
-        wanted = list(hashes)
         known: dict[str, MediaFacts | RowRejected] = {}
-        for start in range(0, len(wanted), _LOOKUP):
-            part = wanted[start : start + _LOOKUP]
-            marks = ",".join("?" * len(part))
-            query = (
-                f"SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND version = ? AND sha256 IN ({marks})"  # noqa: S608
-            )
-            for sha256, facts, code, message in self._db().execute(query, [kind, PROBE_VERSION, *part]):
-                known[sha256] = MediaFacts.from_json(json.loads(facts)) if facts else RowRejected(code, message)
+        query = "SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND version = ? AND sha256 IN"
+        for sha256, facts, code, message in self._select(query, list(hashes), kind, PROBE_VERSION):
+            known[sha256] = MediaFacts.from_json(json.loads(facts)) if facts else RowRejected(code, message)
         return known
 
     def remember_facts(self, entries: Iterable[tuple[str, str, MediaFacts | RowRejected]]) -> None:
-        """Remember what probes found."""
+        """Remember what probes found; `media.missing` tells of a place, not of the bytes, and is not remembered."""
         rows = [
             (sha256, kind, PROBE_VERSION, None, found.code, found.message)
             if isinstance(found, RowRejected)
             else (sha256, kind, PROBE_VERSION, json.dumps(found.to_json()), None, None)
             for sha256, kind, found in entries
+            if not (isinstance(found, RowRejected) and found.code == "media.missing")
         ]
-        if rows:
-            with disk_errors(self.root), self._db() as db:
-                db.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._insert("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
 
-    def _db(self) -> sqlite3.Connection:
-        if self._index is None:
-            with disk_errors(self.root):
-                self.root.mkdir(parents=True, exist_ok=True)
-            path = self.root / "index.sqlite"
+    def _select(self, query: str, keys: list[str], *values: str | int) -> list[tuple[Any, ...]]:
+        """Return the rows whose key is among `keys`; the query ends before the list of them."""
+
+        def work(db: sqlite3.Connection) -> list[tuple[Any, ...]]:
+            rows = []
+            for start in range(0, len(keys), _LOOKUP):
+                part = keys[start : start + _LOOKUP]
+                rows += db.execute(f"{query} ({','.join('?' * len(part))})", [*values, *part]).fetchall()
+            return rows
+
+        return self._run(work)
+
+    def _insert(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        """Write some rows in one transaction."""
+
+        def work(db: sqlite3.Connection) -> None:
+            with db:
+                db.executemany(statement, rows)
+
+        if rows:
+            self._run(work)
+
+    def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        """Work with the index; a damaged one is made anew first, since all in it can be found again.
+
+        Raises:
+            WorkspaceError: the index cannot be opened, read or written.
+        """
+        try:
             try:
-                self._index = _open(path)
+                return work(self._opened())
             except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
+                # a connection's errors carry SQLite's code; its low byte is the kind
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
                     raise
-                aside = path.with_name(f"index.damaged-{os.getpid()}.sqlite")
-                _log.warning(
-                    "the media index %s is damaged (%s); it is moved to %s and made anew", path, error, aside.name
-                )
-                path.replace(aside)
-                for ending in ("-wal", "-shm"):
-                    path.with_name(path.name + ending).unlink(missing_ok=True)
-                self._index = _open(path)
+                self._set_aside(error)
+                return work(self._opened())
+        except sqlite3.OperationalError as error:
+            raise WorkspaceError(
+                f"the media index {self._path} cannot be used: {error}",
+                hint="look whether the disk is full or read-only, or choose another folder with --cache",
+            ) from error
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._index is None:
+            with self._alone():
+                self._index = _open(self._path)
+                self._inode = self._path.stat().st_ino
         return self._index
+
+    def _set_aside(self, error: sqlite3.DatabaseError) -> None:
+        """Move the damaged index away, unless another process did so since this one opened it."""
+        opened = self._inode if self._index is not None else None
+        self._close()
+        with self._alone():
+            if opened is None:
+                with suppress(sqlite3.DatabaseError):
+                    _open(self._path).close()
+                    return
+            elif not self._path.exists() or self._path.stat().st_ino != opened:
+                return
+            aside = self._path.with_name(f"index.damaged-{time.time_ns()}.sqlite")
+            _log.warning(
+                "the media index %s is damaged (%s); it is moved to %s and made anew", self._path, error, aside.name
+            )
+            self._path.replace(aside)
+            for ending in ("-wal", "-shm"):
+                self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+
+    def _close(self) -> None:
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let no other process open or mend the index meanwhile: SQLite does not wait for a switch to WAL."""
+        with disk_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.root / "index.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(handle)
 
 
 def _open(path: Path) -> sqlite3.Connection:

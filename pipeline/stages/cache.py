@@ -354,6 +354,7 @@ def _published_name(ask: dict[str, Any], medium: Medium) -> str:
 def _find_all(build: Build, finder: _Finder, asked: list[list[list[dict[str, Any]] | None]]) -> Found:
     """Find, hash and probe all media of one batch; what was seen before comes from the store's memory."""
     found: Found = {}
+    looked_ns = time.time_ns()
     places: dict[tuple[int, str | None, str | None], tuple[Path, os.stat_result | None]] = {}
     for number, column in enumerate(asked):
         for asks in column:
@@ -383,7 +384,8 @@ def _find_all(build: Build, finder: _Finder, asked: list[list[list[dict[str, Any
     gone: dict[Path, RowRejected] = {}
     for results in build.executor.map(examine, chunks, work_bytes=work):
         build.store.adopt(
-            [(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes]
+            [(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes],
+            looked_ns=looked_ns,
         )
         build.store.remember_facts([(sha, kind, fact) for _, kind, sha, fact in results if sha is not None])
         for path, kind, sha256, fact in results:

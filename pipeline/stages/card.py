@@ -6,6 +6,7 @@ to write; counts of rejects and media facts come from the plan, and validate pro
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -207,7 +208,7 @@ def _media_rows(build: Build, config: str) -> list[str]:
                     "sides": [],
                     "seconds": 0.0,
                     "longest": 0.0,
-                    "shortest": None,
+                    "shortest": math.inf,
                     "formats": Counter(),
                 },
             )
@@ -222,7 +223,7 @@ def _media_rows(build: Build, config: str) -> list[str]:
             if medium["duration"] is not None:
                 facts["seconds"] += medium["duration"]
                 facts["longest"] = max(facts["longest"], medium["duration"])
-                facts["shortest"] = min(facts["shortest"] or medium["duration"], medium["duration"])
+                facts["shortest"] = min(facts["shortest"], medium["duration"])
             codec = f" ({medium['codec']})" if medium["codec"] and medium["codec"] != medium["format"] else ""
             facts["formats"][f"{medium['format']}{codec}"] += 1
     lines = []
@@ -230,7 +231,7 @@ def _media_rows(build: Build, config: str) -> list[str]:
         low, high = facts["sides"]
         pictures = f"{low[1]}x{low[2]} to {high[1]}x{high[2]}" if low != high else f"{low[1]}x{low[2]}"
         seconds = ""
-        if facts["shortest"] is not None:
+        if facts["shortest"] < math.inf:
             seconds = f"{facts['seconds']:,.1f} in all, {facts['shortest']:.1f} to {facts['longest']:.1f} each"
         formats = ", ".join(f"{count:,} {name}" for name, count in facts["formats"].most_common())
         lines.append(

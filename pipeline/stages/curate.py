@@ -14,7 +14,7 @@ from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, load_samples, media_facts, write_kept
 from pipeline.template import Expression
-from pipeline.workspace import read_json, write_json
+from pipeline.workspace import read_json, remove_file, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Config
     from pipeline.recipe_spec import CurateSpec, ImageFilter, VideoFilter
 
-VERSION = 1
+VERSION = 2
 NAME = "curate"
 
 Dropped = tuple[int, str, str]
@@ -44,8 +44,10 @@ def run(build: Build) -> StageReport:
             kept = build.workspace.kept(config.name, NAME)
             meta_file = kept.with_suffix(".json")
             meta = read_json(meta_file)
-            if meta is None or meta["key"] != key or not kept.is_file():
+            rejects = build.workspace.rejects(NAME, config.name)
+            if meta is None or meta["key"] != key or not kept.is_file() or not rejects.is_file():
                 report.skipped = False
+                remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key
                 meta = {"key": key, **_curate(build, config, unique)}
                 write_json(meta_file, meta)
             configs[config.name] = {name: meta[name] for name in ("rows_in", "rows_out", "rejected")}
@@ -173,20 +175,24 @@ def _same_media(samples: pa.Table) -> Iterator[Dropped]:
 def _repeated(
     build: Build, config: Config, samples: pa.Table, columns: list[str], reason: str, *, with_media: bool = False
 ) -> Iterator[Dropped]:
-    """Yield the samples whose values stood in an earlier one; nulls are never the same."""
+    """Yield the samples whose values stood in an earlier one; rows of nothing but nulls are never the same."""
     seen: set[bytes] = set()
-    media = samples.column("media")
+    media, places = samples.column("media"), samples.column("columns")
     for first, rows in iter_values(build, samples, config.name, columns):
         for position, row in enumerate(rows):
             values = [row[column] for column in columns]
-            if len(values) == 1 and values[0] is None:
-                continue
             if with_media:
-                values.append(media[first + position].as_py())
+                values += [media[first + position].as_py(), places[first + position].as_py()]
+            elif all(value is None for value in values):
+                continue
             text = json.dumps(values, ensure_ascii=False, sort_keys=True, default=str)
             key = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
             if key in seen:
-                what = f"{columns[0]} is {values[0]!r}" if len(columns) == 1 else f"the same {', '.join(columns)}"
+                what = f"the same {', '.join(columns)}"
+                if with_media:
+                    what = "everything is the same"
+                elif len(columns) == 1:
+                    what = f"{columns[0]} is {values[0]!r}"
                 yield first + position, reason, f"{what[:200]}, as in an earlier row"
             seen.add(key)
 

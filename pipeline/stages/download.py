@@ -5,6 +5,7 @@ Local folders are used in place; archives are unpacked into the workspace, once 
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,7 @@ def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
 def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a source, and what the manifest says of it."""
     spec = build.recipe.sources[name]
-    path = build.recipe.source_path(name).absolute()
+    path = build.recipe.source_path(name).resolve()
     if path.is_dir():
         return path, {"kind": "folder"}
     if not path.is_file():
@@ -95,6 +96,7 @@ def hashed(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
     """
     result: dict[Path, tuple[str, int]] = {}
     adopted = []
+    looked_ns = time.time_ns()
     for path in sorted(paths):
         try:
             stat = path.stat()
@@ -108,5 +110,5 @@ def hashed(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
             raise SourceError(f"{path} cannot be read: {error.strerror}", hint="put it back and run it again") from None
         result[path] = (sha256, size)
     if adopted:
-        build.store.adopt(adopted)
+        build.store.adopt(adopted, looked_ns=looked_ns)
     return result

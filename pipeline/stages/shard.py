@@ -2,23 +2,24 @@
 
 A shard's name, rows and row groups are decided here, from the plan alone; a task then reads its rows and its media,
 checks every medium against its hash, writes to a temporary name, reads the shard back, and renames it. A shard whose
-rows, media and settings are those of the last build is not written again.
+rows, media and settings are those of the last build, or of one that was ended before it was done, is not written again.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.column_type import MEDIA_STRUCT
 from pipeline.cutting import cut
-from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
 from pipeline.media.store import MediaStore
@@ -28,7 +29,7 @@ from pipeline.samples import read_kept, take_rows
 from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
 from pipeline.stages.cache import plan_path
 from pipeline.stages.convert import records_path
-from pipeline.workspace import disk_errors, writing
+from pipeline.workspace import disk_errors, read_json, remove_leftovers, write_json, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,11 +37,18 @@ if TYPE_CHECKING:
     from pipeline.build import Build
     from pipeline.schema import Schema
 
-VERSION = 1
+VERSION = 2
 NAME = "shard"
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 """Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
+MOST_IN_A_GROUP = 2**31 - 1 - (1 << 20)
+"""Bytes of a row group of several rows at the most, whatever the recipe says: Arrow counts those of a column in 32 bits."""
+OURS = re.compile(
+    r"[^/.][^/]*/[^/]+-\d{5,}-of-\d{5,}\.parquet|media/[^/]+-\d{5,}\.tar|media/[^/]+/[0-9a-f]{2}/[0-9a-f]{64}\.\w+"
+    r"|(?:[^/.][^/]*/)*\.tmp-\d+-[^/]+"
+)
+"""What a build writes below the output folder, besides README.md; nothing else there is ever removed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +88,7 @@ def run(build: Build) -> StageReport:
     """
     report = StageReport(stage=NAME)
     settings = build.recipe.spec.shards.model_dump(mode="json")
-    before = build.manifest.stages.get(NAME, {}).get("shards", {})
+    before = {**build.manifest.stages.get(NAME, {}).get("shards", {}), **_unfinished(build)}
     shards: dict[str, Any] = {}
     tasks: list[ShardTask] = []
     beside: list[BesideTask] = []
@@ -100,6 +108,7 @@ def run(build: Build) -> StageReport:
         rows = {task.name: task.rows for task in tasks}
         for result in build.executor.map(write_shard, tasks, work_bytes=sum(task.bytes for task in tasks)):
             shards[result["name"]] = {name: value for name, value in result.items() if name != "name"}
+            write_json(_facts_path(build, result["name"]), shards[result["name"]])
             progress.advance(rows[result["name"]])
     written = [task.path for task in tasks]
     stats = [(path, path.stat(), shards[task.name]["sha256"]) for path, task in zip(written, tasks, strict=True)]
@@ -114,7 +123,19 @@ def run(build: Build) -> StageReport:
     keys = {name: shard["key"] for name, shard in shards.items()}
     entry = {"fingerprint": fingerprint(VERSION, settings, keys), "shards": shards, "beside": kept_beside}
     build.manifest.record(NAME, entry)
+    remove_leftovers(build.workspace.shards, set())
     return report
+
+
+def _facts_path(build: Build, name: str) -> Path:
+    return build.workspace.shards / f"{name}.json"
+
+
+def _unfinished(build: Build) -> dict[str, Any]:
+    """Return the facts of the shards that the last build wrote, if it ended before it could say so in the manifest."""
+    folder = build.workspace.shards
+    found = {path.relative_to(folder).as_posix()[: -len(".json")]: read_json(path) for path in folder.glob("*/*.json")}
+    return {name: facts for name, facts in found.items() if facts is not None}
 
 
 def _is_whole(build: Build, path: Path, shard: dict[str, Any]) -> bool:
@@ -135,20 +156,14 @@ def _is_whole(build: Build, path: Path, shard: dict[str, Any]) -> bool:
 def _forget_old(build: Build, names: set[str]) -> None:
     """Remove the shards and media of earlier builds, and what a killed build left, from the output folder."""
     out = build.workspace.out
-    if not out.is_dir():
-        return
     with disk_errors(out):
         for path in sorted(out.rglob("*"), reverse=True):
             name = path.relative_to(out).as_posix()
-            if name.startswith(".git/") or name == ".git":
-                continue
-            if path.is_dir():
-                if not any(path.iterdir()):
-                    path.rmdir()
-            elif name not in names and (
-                path.suffix in (".parquet", ".tar") or name.startswith("media/") or path.name.startswith(".tmp-")
-            ):
+            if name not in names and OURS.fullmatch(name) and not path.is_dir():
                 path.unlink()
+                for folder in path.relative_to(out).parents:
+                    if folder.name and not any((out / folder).iterdir()):
+                        (out / folder).rmdir()
 
 
 def _shards_of_split(
@@ -165,7 +180,7 @@ def _shards_of_split(
         name = f"{config}/{split}-{position:05d}-of-{len(borders):05d}.parquet"
         groups: list[tuple[ShardPart, ...]] = []
         identity: list[Any] = []
-        for first, last in cut(weights[start:end], limits.row_group_bytes):
+        for first, last in cut(weights[start:end], min(limits.row_group_bytes, MOST_IN_A_GROUP)):
             group = slice(start + first, start + last)
             parts = []
             for number in np.unique(numbers[group]):
@@ -177,11 +192,9 @@ def _shards_of_split(
                 identity.append([file.key, fingerprint(here.tolist())])
             groups.append(tuple(parts))
             identity.append("group")
-        media = fingerprint(samples.column("media").slice(start, end - start).to_pylist())
-        beside = {}
-        if paths:
-            hashes = samples.column("media").slice(start, end - start).combine_chunks().flatten().unique().to_pylist()
-            beside = {sha256: paths[sha256] for sha256 in hashes}
+        hashes, columns = (samples.column(name).slice(start, end - start).to_pylist() for name in ("media", "columns"))
+        content = [pa.__version__, schema.source, build.recipe.embedded, identity, fingerprint(hashes, columns)]
+        beside = {sha256: paths[sha256] for row in hashes for sha256 in row} if paths else {}
         task = ShardTask(
             name=name,
             path=build.workspace.out.absolute() / name,
@@ -193,7 +206,7 @@ def _shards_of_split(
             bytes=int(weights[start:end].sum()),
             rows=end - start,
         )
-        yield replace(task, key=fingerprint(VERSION, pa.__version__, name, schema.source, identity, media, beside))
+        yield replace(task, key=fingerprint(VERSION, name, content, beside))
 
 
 def write_shard(task: ShardTask) -> dict[str, Any]:
@@ -253,15 +266,21 @@ def _row_group(
 ) -> tuple[pa.Table, int]:
     """Return the rows of one row group with their media, and how many media they hold."""
     names = [column.name for column in task.schema.value_columns]
+    asks = [f"__media.{column.name}" for column in task.schema.media_columns if column.is_list]
     values = pa.concat_tables(
-        [table for part in parts for table in take_rows(part.records, part.rows, [*names, "__line"])]
+        [table for part in parts for table in take_rows(part.records, part.rows, [*names, *asks, "__line"])]
     )
     plans = pa.concat_tables([table for part in parts for table in take_rows(part.plan, part.rows, ["media"])])
     media = plans.column("media").to_pylist()
     columns = {name: values.column(name) for name in names}
     for number, column in enumerate(task.schema.media_columns):
         rows = [[medium for medium in row if medium["column"] == number] for row in media]
-        columns[column.name] = _media_column(task, column.is_list, column.rules.nullable, rows, store)
+        if column.is_list:
+            absent = _one_chunk(pc.is_null(values.column(f"__media.{column.name}")))
+            columns[column.name] = _media_lists(task, rows, absent, store)
+        else:
+            assert column.rules.nullable or all(rows)
+            columns[column.name] = _media_column(task, rows, store)
     table = pa.Table.from_arrays([_one_chunk(columns[name]) for name in schema.names], schema=schema)
     return table, sum(len(row) for row in media)
 
@@ -270,37 +289,38 @@ def _one_chunk(column: Any) -> Any:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _media_column(
-    task: ShardTask, is_list: bool, nullable: bool, rows: list[list[dict[str, Any]]], store: MediaStore
-) -> pa.Array:
-    """Return one media column: embedded bytes, or paths of the media beside the shards."""
-    flat = [medium for row in rows for medium in row]
-    if task.embedded:
-        items = pa.StructArray.from_arrays(
-            [_bytes_of(flat, store), pa.array([medium["name"] for medium in flat], pa.string())],
-            fields=list(MEDIA_STRUCT),
-        )
-    else:
-        items = pa.array([task.beside[medium["sha256"]] for medium in flat], pa.string())
-    if is_list:
-        offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
-        return pa.ListArray.from_arrays(offsets, items)
-    if len(flat) == len(rows):
+def _media_lists(task: ShardTask, rows: list[list[dict[str, Any]]], absent: pa.Array, store: MediaStore) -> pa.Array:
+    """Return a column of lists of media; a list that the source did not have is null, not empty."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
+    items = _media_items(task, [medium for row in rows for medium in row], store)
+    return pa.ListArray.from_arrays(offsets, items, mask=absent if absent.true_count else None)
+
+
+def _media_column(task: ShardTask, rows: list[list[dict[str, Any]]], store: MediaStore) -> pa.Array:
+    """Return a column of one medium a row, or null."""
+    items = _media_items(task, [medium for row in rows for medium in row], store)
+    if len(items) == len(rows):
         return items
-    assert nullable
-    positions = iter(range(len(flat)))
+    positions = iter(range(len(items)))
     return items.take(pa.array([next(positions) if row else None for row in rows], pa.int64()))
+
+
+def _media_items(task: ShardTask, media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
+    """Return media: embedded bytes, or their paths beside the shards."""
+    if not task.embedded:
+        return pa.array([task.beside[medium["sha256"]] for medium in media], pa.string())
+    names = pa.array([medium["name"] for medium in media], pa.string())
+    return pa.StructArray.from_arrays([_bytes_of(media, store), names], fields=list(MEDIA_STRUCT))
 
 
 def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
     """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
     offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
+    assert offsets[-1] <= 2**31 - 1, "row groups are cut, and single cells refused, so that this holds"
     buffer = np.empty(int(offsets[-1]), np.uint8)
     view = memoryview(buffer.data)
     for medium, start, end in zip(media, offsets[:-1], offsets[1:], strict=True):
         store.read_into(medium["sha256"], Path(medium["path"]), view[start:end])
-    if offsets[-1] > 2**31 - 1:
-        raise SourceError("a row group holds more than 2 GiB of media", hint="lower shards.row_group_bytes")
     return pa.Array.from_buffers(
         pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
     )

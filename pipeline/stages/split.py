@@ -2,7 +2,8 @@
 
 Splits with files of their own keep them. The others are cut out of a seeded order of groups: each group lies
 where the middle of its rows falls, so sizes are as wanted to within half a group, and new rows move few old ones.
-With strata, groups are ordered by their place within their stratum first, which spreads every stratum evenly.
+With strata, every stratum is cut that way by itself, by quotas that add up to those of the splits and are within one
+row of the stratum's own share.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from pipeline.manifest import fingerprint
 from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, media_groups, read_kept, write_kept
-from pipeline.workspace import read_json, write_json
+from pipeline.workspace import read_json, remove_file, write_json
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeline.build import Build
     from pipeline.recipe import Config
 
-VERSION = 1
+VERSION = 2
 NAME = "split"
 
 
@@ -44,8 +47,10 @@ def run(build: Build) -> StageReport:
             kept = build.workspace.kept(config.name, NAME)
             meta_file = kept.with_suffix(".json")
             meta = read_json(meta_file)
-            if meta is None or meta["key"] != key or not kept.is_file():
+            rejects = build.workspace.rejects(NAME, config.name)
+            if meta is None or meta["key"] != key or not kept.is_file() or not rejects.is_file():
                 report.skipped = False
+                remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key
                 meta = {"key": key, **_split(build, config)}
                 write_json(meta_file, meta)
             configs[config.name] = {
@@ -71,13 +76,13 @@ def _rules(config: Config) -> list[Any]:
 
 def _split(build: Build, config: Config) -> dict[str, Any]:
     samples = read_kept(build.workspace.kept(config.name, "curate"))
-    groups = _groups(build, config, samples)
+    groups, keys = _groups(build, config, samples)
     sides = _fixed_sides(build, config, samples)
-    _divide(build, config, samples, groups, sides)
+    _divide(build, config, samples, groups, keys, sides)
     names = list(config.splits)
     leaked = np.zeros(len(sides), bool)
     shared = 0
-    if groups is not None:
+    if config.group != "none":
         leaked, shared = _leaks(sides, groups, len(names))
     if config.leaks == "keep":
         leaked[:] = False
@@ -103,7 +108,7 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     if empty:
         raise SourceError(
             f"config {config.name!r}: the split {empty[0]!r} would be empty; {samples.num_rows:,} rows"
-            + (f" in {len(np.unique(groups)):,} groups" if groups is not None else "")
+            + (f" in {len(np.unique(groups)):,} groups" if config.group != "none" else "")
             + f" were to be divided over {', '.join(names)}; counts: {counts}",
             hint="give it a larger share or a count, or look into the rejects for rows that were left out",
         )
@@ -117,24 +122,36 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     }
 
 
-def _groups(build: Build, config: Config, samples: pa.Table) -> np.ndarray | None:
-    """Return a group number for each sample; None when every sample stands alone."""
+def _groups(build: Build, config: Config, samples: pa.Table) -> tuple[np.ndarray, list[str]]:
+    """Return a group number for each sample, and a name by which to draw its group: that of the group's first sample.
+
+    A name stays the same when other rows come or go: a medium's hash, the column's value, or file and row.
+    """
+    names = list(identities(samples, build.files_of(config.name)))
     if config.group == "none":
-        return None
+        return np.arange(len(names)), names
     if config.group == "media":
-        return media_groups(samples)
-    return _codes(build, config, samples, config.group)
+        media = samples.column("media").to_pylist()
+        return media_groups(samples), [min(row) if row else name for row, name in zip(media, names, strict=True)]
+    texts = _texts(build, config, samples, config.group)
+    # no value is no group: such rows stand alone
+    keys = [name if text is None else f"value\0{text}" for text, name in zip(texts, names, strict=True)]
+    return _numbered(keys), keys
 
 
-def _codes(build: Build, config: Config, samples: pa.Table, column: str) -> np.ndarray:
-    """Number the values of a column by their first appearance."""
-    codes = np.zeros(samples.num_rows, np.int64)
-    numbers: dict[str, int] = {}
-    for first, rows in iter_values(build, samples, config.name, [column]):
-        for position, row in enumerate(rows):
-            text = json.dumps(row[column], ensure_ascii=False, sort_keys=True, default=str)
-            codes[first + position] = numbers.setdefault(text, len(numbers))
-    return codes
+def _texts(build: Build, config: Config, samples: pa.Table, column: str) -> list[str | None]:
+    """Return the values of a column as text, None for null."""
+    return [
+        None if row[column] is None else json.dumps(row[column], ensure_ascii=False, sort_keys=True, default=str)
+        for _, rows in iter_values(build, samples, config.name, [column])
+        for row in rows
+    ]
+
+
+def _numbered(values: Iterable[str | None]) -> np.ndarray:
+    """Number values by their first appearance."""
+    numbers: dict[str | None, int] = {}
+    return np.array([numbers.setdefault(value, len(numbers)) for value in values], np.int64)
 
 
 def _fixed_sides(build: Build, config: Config, samples: pa.Table) -> np.ndarray:
@@ -153,57 +170,56 @@ def _fixed_sides(build: Build, config: Config, samples: pa.Table) -> np.ndarray:
     return sides
 
 
-def _divide(build: Build, config: Config, samples: pa.Table, groups: np.ndarray | None, sides: np.ndarray) -> None:
+def _divide(
+    build: Build, config: Config, samples: pa.Table, groups: np.ndarray, keys: list[str], sides: np.ndarray
+) -> None:
     """Give every sample that has no side yet one: by count, share or as the rest."""
     free = np.flatnonzero(sides == -1)
     if not len(free):
         return
-    if groups is not None:
-        # a group that a fixed side already holds goes there whole only through the leak rule, so it is not drawn
-        labels, group_of = np.unique(groups[free], return_inverse=True)
-        sizes = np.bincount(group_of)
-        firsts = np.full(len(labels), len(free))
-        np.minimum.at(firsts, group_of, np.arange(len(free)))
-    else:
-        group_of = np.arange(len(free))
-        sizes, firsts = np.ones(len(free), np.int64), group_of
-    names = list(identities(samples, build.files_of(config.name)))
-    if groups is not None and config.group == "media":
-        media = samples.column("media")
-        first_media = [media[int(free[first])].as_py() for first in firsts]
-        keys = [
-            min(hashes) if hashes else names[int(free[first])]
-            for hashes, first in zip(first_media, firsts, strict=True)
-        ]
-    else:
-        keys = [names[int(free[first])] for first in firsts]
-    order_key = np.array([draw(config.seed, config.name, key) for key in keys], np.float64)
-    order = np.argsort(order_key, kind="stable")
+    # a group that a fixed side holds too is drawn like any other; the leak rule then keeps it on the smaller side
+    _, firsts, group_of = np.unique(groups[free], return_index=True, return_inverse=True)
+    sizes = np.bincount(group_of)
+    places = np.array([draw(config.seed, config.name, keys[position]) for position in free[firsts]])
+    order = np.argsort(places, kind="stable")
+    splits, rows = _quotas(config, len(free), samples.num_rows)
+    strata = np.zeros(len(order), np.int64)
+    quotas = rows[np.newaxis]
     if config.stratify is not None:
-        strata = _codes(build, config, samples, config.stratify)[free[firsts]]
-        order = _spread(order, strata, sizes, config)
-    quotas = _quotas(config, len(free), samples.num_rows)
-    ends = np.cumsum([quota for _, quota in quotas])
-    middles = np.cumsum(sizes[order]) - sizes[order] / 2
-    chosen = np.minimum(np.searchsorted(ends, middles, side="right"), len(quotas) - 1)
+        strata = _numbered(_texts(build, config, samples, config.stratify))[free[firsts]]
+        _, strata = np.unique(strata, return_inverse=True)
+        quotas = _spread(np.bincount(strata, weights=sizes).astype(np.int64), rows)
     side_of_group = np.empty(len(order), np.int32)
-    side_of_group[order] = np.array([number for number, _ in quotas])[chosen]
+    owed = np.zeros(len(rows))  # rows by which the borders so far came too early
+    for stratum in range(len(quotas)):
+        members = order[strata[order] == stratum]
+        ends = np.cumsum(quotas[stratum]) + owed
+        middles = np.cumsum(sizes[members]) - sizes[members] / 2
+        chosen = np.minimum(np.searchsorted(ends, middles, side="right"), len(rows) - 1)
+        side_of_group[members] = splits[chosen]
+        owed = ends - np.cumsum(np.bincount(chosen, weights=sizes[members], minlength=len(rows)))
     sides[free] = side_of_group[group_of]
 
 
-def _spread(order: np.ndarray, strata: np.ndarray, sizes: np.ndarray, config: Config) -> np.ndarray:
-    """Order groups by their place within their stratum, so that each stratum is spread evenly over the whole."""
-    place = np.empty(len(order), np.float64)
-    for stratum in np.unique(strata):
-        members = order[strata[order] == stratum]
-        offset = draw(config.seed, config.name, f"stratum\0{stratum}") / 2**63
-        weights = sizes[members]
-        place[members] = (np.cumsum(weights) - weights * offset) / weights.sum()
-    return order[np.argsort(place[order], kind="stable")]
+def _spread(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return stratum by split how many rows it gives: whole numbers within one of its share, adding up both ways.
+
+    The rows left over by rounding down are given to the splits that lack most, stratum by stratum (Gale and Ryser).
+    """
+    ideal = strata[:, np.newaxis] * rows / rows.sum()
+    quotas = np.floor(ideal + 1e-9).astype(np.int64)
+    lacking = rows - quotas.sum(axis=0)
+    for stratum in np.argsort(quotas.sum(axis=1) - strata, kind="stable"):
+        left = strata[stratum] - quotas[stratum].sum()
+        chosen = np.argsort(-lacking, kind="stable")[:left]
+        quotas[stratum, chosen] += 1
+        lacking[chosen] -= 1
+    assert not lacking.any()
+    return quotas
 
 
-def _quotas(config: Config, free: int, total: int) -> list[tuple[int, int]]:
-    """Return (split number, rows) for the splits that divide the free rows; the rows add up to `free`."""
+def _quotas(config: Config, free: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the splits that divide the free rows, and how many each gets; they add up to `free`."""
     wanted: list[tuple[int, float]] = []
     rest = None
     for number, split in enumerate(config.splits.values()):
@@ -216,11 +232,12 @@ def _quotas(config: Config, free: int, total: int) -> list[tuple[int, int]]:
     if rest is not None:
         wanted.append((rest, max(0.0, free - sum(rows for _, rows in wanted))))
     rows = np.array([rows for _, rows in wanted])
-    floors = np.floor(rows + 1e-9).astype(int)
-    missing = max(0, min(free, round(rows.sum())) - int(floors.sum()))
-    for position in np.argsort(-(rows - floors), kind="stable")[:missing]:
-        floors[position] += 1
-    return [(number, int(floor)) for (number, _), floor in zip(wanted, floors, strict=True)]
+    whole = np.floor(rows + 1e-9).astype(np.int64)
+    missing = max(0, free - int(whole.sum()))
+    whole[np.argsort(-(rows - whole), kind="stable")[:missing]] += 1
+    ends = np.minimum(np.cumsum(whole), free)
+    assert ends[-1] == free
+    return np.array([number for number, _ in wanted], np.int32), np.diff(ends, prepend=0)
 
 
 def _leaks(sides: np.ndarray, groups: np.ndarray, splits: int) -> tuple[np.ndarray, int]:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import logging
 import multiprocessing
-import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline.errors import RowRejected, SourceError
+from pipeline.errors import RowRejected, SourceError, WorkspaceError
 from pipeline.media.facts import MediaFacts
 from pipeline.media.inline import inline_bytes
 from pipeline.media.probe import hash_bytes, hash_file
@@ -24,17 +24,35 @@ if TYPE_CHECKING:
 FACTS = MediaFacts(kind="image", format="png", width=3, height=4, frames=1, mode="RGB")
 
 
-def _old(path: Path) -> None:
-    """Set a file's times far enough back that it counts as settled; ctime has to be waited for."""
-    past = time.time_ns() - 10 * RACY_NS
-    os.utime(path, ns=(past, past))
-
-
 def _put_many(cache: Path) -> list[str]:
     with MediaStore(cache) as store:
         hashes = [store.put(bytes([n]) * 1000) for n in range(50)]
         store.remember_facts([(sha256, "image", FACTS) for sha256 in hashes])
         return hashes
+
+
+def _remember_one(task: tuple[Path, int, float]) -> None:
+    cache, number, start = task
+    while time.monotonic() < start:  # so that all open the index at the same moment
+        pass
+    with MediaStore(cache) as store:
+        store.remember_facts([(f"{number:064x}", "image", FACTS)])
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_many_processes_open_the_index(tmp_path: Path, damaged: bool) -> None:
+    """Four processes that open a new or damaged index at once all get to write, and nothing is lost."""
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        pool.map(len, ["ready"] * 8)
+        for attempt in range(8):
+            cache = tmp_path / str(attempt)
+            if damaged:
+                (cache / "media").mkdir(parents=True)
+                (cache / "media" / "index.sqlite").write_bytes(b"this is no database" * 1000)
+            pool.map(_remember_one, [(cache, n, time.monotonic() + 0.02) for n in range(4)], chunksize=1)
+            with MediaStore(cache) as store:
+                assert len(store.facts([f"{n:064x}" for n in range(4)], "image")) == 4
+            assert len(list((cache / "media").glob("index.damaged-*.sqlite"))) == damaged
 
 
 def test_many_processes_put_the_same(tmp_path: Path) -> None:
@@ -51,25 +69,46 @@ def test_many_processes_put_the_same(tmp_path: Path) -> None:
 
 
 def test_adopted_file_is_known_until_it_changes(tmp_path: Path) -> None:
-    """An adopted file is known by its times once they are settled, and unknown after any change."""
+    """An adopted file is known by its times, and unknown after any change; its name need not be Unicode."""
     path = tmp_path / "a file with \udcff in its name"
     path.write_bytes(b"one")
-    _old(path)
-    time.sleep(RACY_NS / 1e9 + 0.1)
     with MediaStore(tmp_path / "cache") as store:
-        store.adopt([(path, path.stat(), hash_file(path)[0])])
+        store.adopt([(path, path.stat(), hash_file(path)[0])], looked_ns=path.stat().st_ctime_ns + RACY_NS + 1)
         assert store.known_file(path, path.stat()) == hash_bytes(b"one")
         path.write_bytes(b"two")
         assert store.known_file(path, path.stat()) is None
 
 
 def test_racy_file_is_not_believed(tmp_path: Path) -> None:
-    """A file hashed right after it was written may change within the same tick, so it is hashed again next time."""
+    """A file changed within RACY_NS before it was looked at may change in the same tick: it is hashed again."""
     path = tmp_path / "fresh"
     path.write_bytes(b"one")
+    stat, sha256 = path.stat(), hash_file(path)[0]
+    newest = max(stat.st_mtime_ns, stat.st_ctime_ns)
     with MediaStore(tmp_path / "cache") as store:
-        store.adopt([(path, path.stat(), hash_file(path)[0])])
-        assert store.known_file(path, path.stat()) is None
+        store.adopt([(path, stat, sha256)])
+        assert store.known_file(path, stat) is None
+        store.adopt([(path, stat, sha256)], looked_ns=newest + RACY_NS)
+        assert store.known_file(path, stat) is None
+        store.adopt([(path, stat, sha256)], looked_ns=newest + RACY_NS + 1)
+        assert store.known_file(path, stat) == sha256
+
+
+def test_missing_medium_is_not_remembered(tmp_path: Path) -> None:
+    """That a file could not be read is forgotten, since it says nothing about its bytes."""
+    with MediaStore(tmp_path) as store:
+        store.remember_facts([("ab" * 32, "video", RowRejected("media.missing", "cannot be read"))])
+        assert store.facts(["ab" * 32], "video") == {}
+
+
+def test_older_probe_is_not_believed(tmp_path: Path) -> None:
+    """What another version of the probes found, good or bad, is found out again."""
+    with MediaStore(tmp_path) as store:
+        store.remember_facts([("ab" * 32, "image", FACTS), ("cd" * 32, "image", RowRejected("media.decode", "no"))])
+    with contextlib.closing(sqlite3.connect(tmp_path / "media" / "index.sqlite")) as connection, connection:
+        connection.execute("UPDATE facts SET version = version - 1")
+    with MediaStore(tmp_path) as store:
+        assert store.facts(["ab" * 32, "cd" * 32], "image") == {}
 
 
 def test_failed_probe_is_remembered(tmp_path: Path) -> None:
@@ -99,6 +138,47 @@ def test_changed_medium_is_refused(tmp_path: Path) -> None:
         path.unlink()
         with pytest.raises(SourceError, match="cannot be read any more"):
             store.read_into(sha256, path, memoryview(bytearray(10)))
+
+
+def test_damaged_object_is_put_again(tmp_path: Path) -> None:
+    """An object that the disk changed is set aside when it is read, so that the next build mends it."""
+    with MediaStore(tmp_path) as store:
+        sha256 = store.put(b"0123456789")
+        path = store.object_path(sha256)
+        path.write_bytes(b"012345678x")
+        with pytest.raises(SourceError, match="changed since it was cached"):
+            store.read_into(sha256, path, memoryview(bytearray(10)))
+        assert store.put(b"0123456789") == sha256
+        assert path.read_bytes() == b"0123456789"
+        assert path.with_name(f"{sha256}.damaged").read_bytes() == b"012345678x"
+
+
+def test_damage_met_later_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """An index whose head is whole and whose pages are not is made anew in the middle of the work."""
+    hashes = [f"{n:064x}" for n in range(2000)]
+    with MediaStore(tmp_path) as store:
+        store.remember_facts([(sha256, "image", FACTS) for sha256 in hashes])
+    path = tmp_path / "media" / "index.sqlite"
+    data = bytearray(path.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING), MediaStore(tmp_path) as store:
+        assert store.facts(hashes, "image") == {}
+        store.remember_facts([(hashes[0], "image", FACTS)])
+        assert store.facts(hashes, "image") == {hashes[0]: FACTS}
+    assert "damaged" in caplog.text
+
+
+def test_unusable_folder(tmp_path: Path) -> None:
+    """A cache folder that cannot be written is an error that names the place."""
+    (tmp_path / "media").mkdir()
+    (tmp_path / "media" / "objects").write_text("a file")
+    (tmp_path / "media" / "index.sqlite").mkdir()
+    with MediaStore(tmp_path) as store:
+        with pytest.raises(WorkspaceError, match="objects"):
+            store.put(b"data")
+        with pytest.raises(WorkspaceError, match=r"index\.sqlite"):
+            store.facts(["ab" * 32], "image")
 
 
 def test_damaged_index_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
