@@ -32,6 +32,12 @@ def _user_cache() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shardwright")
 
 
+def _set_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    """Let -v stand behind the command as well as before it."""
+    if value:
+        context.find_root().params["verbose"] = True
+
+
 def build_options(command: F) -> F:
     """Add the options that every building command has."""
     options = [
@@ -65,6 +71,14 @@ def build_options(command: F) -> F:
             default=None,
             show_default="one a processor",
             help="Processes to work in; any number gives the same bytes.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            expose_value=False,
+            callback=_set_verbose,
+            help="Show a traceback with every error.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on standard output."),
     ]

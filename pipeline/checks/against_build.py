@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -113,14 +114,13 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
         problems = []
         row = 0
         with pq.ParquetFile(check.path) as file:
-            names = [name for name, _ in check.columns]
-            for batch in file.iter_batches(batch_size=64, columns=names) if names else ():
-                columns = [batch.column(name).to_pylist() for name in names]
-                for position in range(len(batch)):
-                    found = tuple(
-                        hash_bytes(medium["bytes"]) for column in columns for medium in _media(column[position])
-                    )
-                    if found != check.media[row]:
+            for group in range(file.metadata.num_row_groups if check.columns else 0):
+                # a row group at a time, and hashed where Arrow holds it: what bounds memory
+                table = file.read_row_group(group, columns=[name for name, _ in check.columns])
+                for found in zip(
+                    *(_hashes(table.column(name), is_list) for name, is_list in check.columns), strict=True
+                ):
+                    if tuple(sha256 for column in found for sha256 in column) != check.media[row]:
                         message = f"row {row}: its media are not the ones that were cached"
                         problems.append(Problem(code="SW402", place=check.name, message=message, hint=REBUILD))
                     row += 1
@@ -130,5 +130,12 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
     return problems
 
 
-def _media(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else ([] if value is None else [value])
+def _hashes(column: pa.ChunkedArray, is_list: bool) -> Iterator[list[str]]:
+    """Yield the hashes of the media of each row of a media column."""
+    for chunk in column.chunks:
+        items = chunk.values if is_list else chunk
+        offsets = chunk.offsets.to_pylist() if is_list else range(len(chunk) + 1)
+        data = items.field("bytes")
+        present = items.is_valid().to_pylist()
+        for start, end in pairwise(offsets):
+            yield [hash_bytes(data[position].as_buffer()) for position in range(start, end) if present[position]]

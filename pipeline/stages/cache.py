@@ -112,7 +112,8 @@ def run(build: Build) -> StageReport:
     """
     report = StageReport(stage=NAME, skipped=True)
     metas = []
-    with build.display.stage(NAME, None, "rows") as progress:
+    converted = sum(config["rows_out"] for config in build.manifest.stages["convert"]["configs"].values())
+    with build.display.stage(NAME, converted, "rows") as progress:
         for file in build.files:
             config = build.recipe.configs[file.config]
             finder = _Finder(build, config, file)
@@ -123,6 +124,8 @@ def run(build: Build) -> StageReport:
                 report.skipped = report.skipped and meta is not None and meta["plan"] == fresh["plan"]
                 meta = {**fresh, "state": state}
                 write_json(meta_path(build, file), meta)
+            else:
+                progress.advance(meta["rows_in"])
             metas.append(meta)
     _forget_old(build)
     report.rows_in = sum(meta["rows_in"] for meta in metas)

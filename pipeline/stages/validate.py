@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
     from pipeline.build import Build
     from pipeline.checks.problem import Problem
+    from pipeline.report import Progress
 
 VERSION = 1
 NAME = "validate"
+FOLDER_CHECKS = (check_names, check_membership, check_counts, check_features)
+CHECKS = len(FOLDER_CHECKS) + 3
+"""Of a build: those of its folder, loading, rows in and out, and shards against the plan."""
 LOAD_LIMIT = 10_000_000_000
 """Bytes of shards up to which `load_dataset` loads everything; it writes them all once more into a cache."""
 
@@ -38,10 +42,11 @@ def run(build: Build, *, again: bool = False, load_limit: int = LOAD_LIMIT) -> S
     if not again and stages.get(NAME, {}).get("fingerprint") == key and stages["shard"].get("shards") is not None:
         report.skipped = True
         return report
-    with build.display.stage(NAME, None, "checks") as progress:
-        problems = validate_folder(build.workspace.out, load_limit=load_limit, scratch=build.workspace.work)
-        progress.advance()
+    with build.display.stage(NAME, CHECKS, "checks") as progress:
+        out, scratch = build.workspace.out, build.workspace.work
+        problems = validate_folder(out, load_limit=load_limit, scratch=scratch, progress=progress)
         problems += check_rows(build)
+        progress.advance()
         problems += check_shards(build)
         progress.advance()
     report.rows_in = report.rows_out = sum(shard["rows"] for shard in stages["shard"]["shards"].values())
@@ -52,15 +57,21 @@ def run(build: Build, *, again: bool = False, load_limit: int = LOAD_LIMIT) -> S
     return report
 
 
-def validate_folder(folder: Path, *, load_limit: int = LOAD_LIMIT, scratch: Path | None = None) -> list[Problem]:
+def validate_folder(
+    folder: Path, *, load_limit: int = LOAD_LIMIT, scratch: Path | None = None, progress: Progress | None = None
+) -> list[Problem]:
     """Prove a dataset folder, made by us or not; returns what is wrong, the card first."""
     found, problems = read_folder(folder)
     if found is None:
         return problems
-    for check in (check_names, check_membership, check_counts, check_features):
+    for check in FOLDER_CHECKS:
         problems += check(found)
+        if progress is not None:
+            progress.advance()
     if found.splits and not any(problem.severity == "error" for problem in problems):
         problems += check_loads(found, max_bytes=load_limit, scratch=scratch)
+    if progress is not None:
+        progress.advance()
     return problems
 
 
