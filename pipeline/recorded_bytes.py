@@ -23,12 +23,12 @@ WRITER_ROWS = 1_000
 """`datasets.config.DEFAULT_MAX_BATCH_SIZE`."""
 WRITER_ROWS_OF = {"Video": 10, "Image": 100, "Audio": 100, "binary": 100}
 """`datasets.config.ARROW_RECORD_BATCH_SIZE_FOR_*_DATASETS`, by feature; the smallest counts."""
-MOST_JOINED = 2**31 - 1
-"""Bytes that `datasets` can join: Arrow counts those of a binary column in 32 bits."""
+OFFSET_BITS = 32
+"""One an element: `nbytes` leaves out the one more that a list or text has."""
 
 Row = list[list[int]]
-"""A single row: [[its bytes as it was read]], then for each level of its columns [elements, has a null bitmap,
-has offsets, data bits]: what is needed to join it with others."""
+"""A single row: [[its bytes as it was read]], then for each level of its columns [elements, has a null bitmap, bits of
+offsets and data]: what is needed to join it with others."""
 
 
 class Recorded(TypedDict):
@@ -99,7 +99,8 @@ def writer_rows(features: Any) -> int:
 
 
 def _writer_rows_of(schema: pa.Schema) -> int:
-    text = (schema.metadata or {}).get(b"huggingface")
+    """Return the same for the schema of a shard."""
+    text = (schema.metadata or {}).get(b"huggingface", b"")
     try:
         return writer_rows(json.loads(text)["info"]["features"])
     except (ValueError, KeyError, TypeError):  # a shard of somebody else's: `datasets` infers plain values
@@ -120,22 +121,22 @@ def _single(batch: pa.RecordBatch) -> Row:
 
 
 def _levels(array: Any) -> Iterator[list[int]]:
-    """Yield the buffers of a joined array, level by level."""
+    """Yield the buffers of a joined array, level by level; `nbytes` does not count the null bitmap of a struct."""
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     kind = array.type
     bitmap = int(array.buffers()[0] is not None)
     if pa.types.is_struct(kind):
-        yield [len(array), bitmap, 0, 0]
         for position in range(kind.num_fields):
             yield from _levels(array.field(position))
     elif pa.types.is_list(kind):
-        yield [len(array), bitmap, 1, 0]
+        yield [len(array), bitmap, OFFSET_BITS * len(array)]
         yield from _levels(array.values)
     elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        yield [len(array), bitmap, 1, 8 * (pc.sum(pc.cast(pc.binary_length(array), pa.int64())).as_py() or 0)]
+        length = pc.sum(pc.cast(pc.binary_length(array), pa.int64())).as_py() or 0
+        yield [len(array), bitmap, OFFSET_BITS * len(array) + 8 * length]
     else:
-        yield [len(array), bitmap, 0, kind.bit_width * len(array)]
+        yield [len(array), bitmap, kind.bit_width * len(array)]
 
 
 def _joined(rows: list[Row]) -> int:
@@ -144,8 +145,6 @@ def _joined(rows: list[Row]) -> int:
         return sum(row[0][0] for row in rows)
     total = 0
     for level in zip(*(row[1:] for row in rows), strict=True):
-        elements, bitmaps, offsets, bits = (sum(part) for part in zip(*level, strict=True))
-        total += -(-elements // 8) if bitmaps else 0
-        total += 4 * (elements + 1) if offsets else 0
-        total += -(-bits // 8)
+        elements, bitmaps, bits = (sum(part) for part in zip(*level, strict=True))
+        total += (-(-elements // 8) if bitmaps else 0) + -(-bits // 8)
     return total

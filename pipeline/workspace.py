@@ -104,6 +104,7 @@ def disk_errors(path: Path) -> Iterator[None]:
             errno.EACCES: "choose a folder that can be written with --work, --out or --cache",
             errno.EPERM: "choose a folder that can be written with --work, --out or --cache",
             errno.ENOTDIR: "a file stands where a folder is needed; move it away or choose another folder",
+            errno.EEXIST: "a file stands where a folder is needed; move it away or choose another folder",
             errno.EISDIR: "a folder stands where a file is needed; move it away",
         }
         if error.errno not in hints:

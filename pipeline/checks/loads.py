@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipeline.checks.folder import Folder
 
 _SCRIPT = """
-import json, sys
+import json, os, sys
 import datasets
 datasets.disable_progress_bars()
 folder, cache, streaming, configs = sys.argv[1], sys.argv[2], sys.argv[3] == "streaming", sys.argv[4:]
@@ -38,7 +38,8 @@ for config in configs:
         del loaded
     except Exception as error:
         result[config] = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(result))
+print(json.dumps(result), flush=True)
+os._exit(0)  # Arrow's reading threads may hang or abort a normal exit (apache/arrow#45214)
 """
 """Runs in the clean process; any failure at all of `datasets` is a finding, so the blanket except is right there."""
 

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from pipeline.build import sum_counts
 from pipeline.errors import MediaMissingError, RowRejected
 from pipeline.manifest import fingerprint
-from pipeline.media.probe import hash_file, probe
+from pipeline.media.probe import PROBE_VERSION, hash_file, probe
 from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
 from pipeline.sources.local import MediaRoot
@@ -218,7 +218,9 @@ class _Finder:
     def state(self) -> str:
         """Return a fingerprint of everything the plan depends on, without reading a medium."""
         settings = {name: spec.model_dump(mode="json") for name, spec in self.config.media.items()}
-        state = hashlib.sha256(fingerprint(VERSION, self.file.key, settings, self.build.recipe.embedded).encode())
+        state = hashlib.sha256(
+            fingerprint(VERSION, PROBE_VERSION, self.file.key, settings, self.build.recipe.embedded).encode()
+        )
         if not self.columns:
             return state.hexdigest()
         for batch in self.batches():

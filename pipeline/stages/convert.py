@@ -425,7 +425,10 @@ class _MediaColumn:
         given = media.source_column if media else None
         self.source = given or column.name
         self.path_only = (
-            self.template is not None and given is None and "item" not in (media.path or "" if media else "")
+            self.template is not None
+            and given is None
+            and "item" not in self.template.source
+            and self.source not in self.template.columns
         )
         """The path is made of other columns alone, so there is nothing to look up under the column's own name."""
         self.reads = set(self.template.columns if self.template else ()) | {self.source}

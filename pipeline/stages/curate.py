@@ -34,7 +34,8 @@ def run(build: Build) -> StageReport:
     """Write the samples that stay, config by config."""
     report = StageReport(stage=NAME, skipped=True)
     configs = {}
-    plans = build.manifest.stages["cache"]["fingerprint"]
+    # what rows weigh depends on where media go, and stands among the samples
+    plans = [build.manifest.stages["cache"]["fingerprint"], build.recipe.embedded]
     with build.display.stage(NAME, len(build.recipe.configs), "configs") as progress:
         for config in build.recipe.configs.values():
             unique = [column.name for column in config.schema.value_columns if column.rules.unique]

@@ -18,12 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.column_type import MEDIA_STRUCT
-from pipeline.cutting import cut
+from pipeline.column_type import MEDIA_STRUCT, feature_json
+from pipeline.cutting import MOST_JOINED, cut, joinable
+from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
 from pipeline.media.store import MediaStore
-from pipeline.recorded_bytes import read_back
+from pipeline.recorded_bytes import read_back, writer_rows
 from pipeline.report import StageReport
 from pipeline.samples import read_kept, take_rows
 from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
@@ -42,8 +43,6 @@ NAME = "shard"
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 """Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
-MOST_IN_A_GROUP = 2**31 - 1 - (1 << 20)
-"""Bytes of a row group of several rows at the most, whatever the recipe says: Arrow counts those of a column in 32 bits."""
 OURS = re.compile(
     r"[^/.][^/]*/[^/]+-\d{5,}-of-\d{5,}\.parquet|media/[^/]+-\d{5,}\.tar|media/[^/]+/[0-9a-f]{2}/[0-9a-f]{64}\.\w+"
     r"|(?:[^/.][^/]*/)*\.tmp-\d+-[^/]+"
@@ -171,17 +170,28 @@ def _shards_of_split(
 ) -> Iterator[ShardTask]:
     """Cut the samples of one split into shards and row groups."""
     limits = build.recipe.spec.shards
-    weights = samples.column("bytes").to_numpy()
-    borders = cut(weights, limits.max_bytes)
     files = build.files_of(config)
     numbers, rows = samples.column("file").to_numpy(), samples.column("row").to_numpy()
     schema = build.recipe.configs[config].schema
-    for position, (start, end) in enumerate(borders):
+    features = [feature_json(column.type, embedded=build.recipe.embedded) for column in schema.columns.values()]
+    weights = samples.column("bytes").to_numpy()
+    units = joinable(weights, writer_rows(features))
+    if units is None:
+        raise SourceError(
+            f"{config}/{split}: two rows in a row are over {MOST_JOINED:,} bytes, which `datasets` cannot load",
+            hint="say `shards: {media: files}`, or leave such rows out with `curate: [{video: {max_bytes: 1GB}}]`",
+        )
+    heavy = np.add.reduceat(weights, units) if len(units) else weights
+    firsts = np.append(units, len(weights))
+    limit = limits.max_bytes if len(units) == len(weights) else min(limits.max_bytes, MOST_JOINED // 2)
+    borders = cut(heavy, limit)
+    for position, (start_unit, end_unit) in enumerate(borders):
+        start, end = int(firsts[start_unit]), int(firsts[end_unit])
         name = f"{config}/{split}-{position:05d}-of-{len(borders):05d}.parquet"
         groups: list[tuple[ShardPart, ...]] = []
         identity: list[Any] = []
-        for first, last in cut(weights[start:end], min(limits.row_group_bytes, MOST_IN_A_GROUP)):
-            group = slice(start + first, start + last)
+        for first, last in cut(heavy[start_unit:end_unit], min(limits.row_group_bytes, MOST_JOINED)):
+            group = slice(int(firsts[start_unit + first]), int(firsts[start_unit + last]))
             parts = []
             for number in np.unique(numbers[group]):
                 here = rows[group][numbers[group] == number]

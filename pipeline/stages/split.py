@@ -78,7 +78,7 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     samples = read_kept(build.workspace.kept(config.name, "curate"))
     groups, keys = _groups(build, config, samples)
     sides = _fixed_sides(build, config, samples)
-    _divide(build, config, samples, groups, keys, sides)
+    _divide(build, config, samples, groups=groups, keys=keys, sides=sides)
     names = list(config.splits)
     leaked = np.zeros(len(sides), bool)
     shared = 0
@@ -171,7 +171,7 @@ def _fixed_sides(build: Build, config: Config, samples: pa.Table) -> np.ndarray:
 
 
 def _divide(
-    build: Build, config: Config, samples: pa.Table, groups: np.ndarray, keys: list[str], sides: np.ndarray
+    build: Build, config: Config, samples: pa.Table, *, groups: np.ndarray, keys: list[str], sides: np.ndarray
 ) -> None:
     """Give every sample that has no side yet one: by count, share or as the rest."""
     free = np.flatnonzero(sides == -1)
@@ -195,7 +195,7 @@ def _divide(
         members = order[strata[order] == stratum]
         ends = np.cumsum(quotas[stratum]) + owed
         middles = np.cumsum(sizes[members]) - sizes[members] / 2
-        chosen = np.minimum(np.searchsorted(ends, middles, side="right"), len(rows) - 1)
+        chosen = np.minimum(np.searchsorted(np.maximum.accumulate(ends), middles, side="right"), len(rows) - 1)
         side_of_group[members] = splits[chosen]
         owed = ends - np.cumsum(np.bincount(chosen, weights=sizes[members], minlength=len(rows)))
     sides[free] = side_of_group[group_of]
@@ -207,7 +207,7 @@ def _spread(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
     The rows left over by rounding down are given to the splits that lack most, stratum by stratum (Gale and Ryser).
     """
     ideal = strata[:, np.newaxis] * rows / rows.sum()
-    quotas = np.floor(ideal + 1e-9).astype(np.int64)
+    quotas: np.ndarray = np.floor(ideal + 1e-9).astype(np.int64)
     lacking = rows - quotas.sum(axis=0)
     for stratum in np.argsort(quotas.sum(axis=1) - strata, kind="stable"):
         left = strata[stratum] - quotas[stratum].sum()
