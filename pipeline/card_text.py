@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.document import Document, parse_document
+from pipeline.document import Document, parse_document, read_text
 from pipeline.errors import Mistake, RecipeError
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ CARD_SIZES = (
 )
 """The Hub's size categories: up to, but not including, so many rows."""
 
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(?P<yaml>.*?\n)?---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?P<yaml>.*?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _YAML_BLOCK = re.compile(r"^# shardwright:begin[^\n]*\n.*?^# shardwright:end[^\n]*\n?", re.DOTALL | re.MULTILINE)
-_FACTS_BLOCK = re.compile(r"<!-- shardwright:begin facts[^\n]*-->.*?<!-- shardwright:end facts -->", re.DOTALL)
+_YAML_MARKER = re.compile(r"^# shardwright:(?P<which>begin|end)\b", re.MULTILINE)
+_FACTS_BLOCK = re.compile(r"<!-- shardwright:begin facts[^\n]*?-->.*?<!-- shardwright:end facts -->", re.DOTALL)
+_FACTS_MARKER = re.compile(r"<!-- shardwright:(?P<which>begin|end) facts[^\n]*?-->")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +65,12 @@ class CardText:
 
 
 def split_front_matter(text: str) -> tuple[str, str]:
-    """Return the YAML between the first two `---` lines (empty when there is none), and the rest of the card."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    """Return the YAML between the first two `---` lines (empty when there is none), and the rest of the card.
+
+    Both are as they are written, line ends too; only a byte order mark goes, because no hub finds front matter
+    behind one.
+    """
+    text = text.removeprefix("\ufeff")
     match = _FRONT_MATTER.match(text)
     return (match["yaml"] or "", text[match.end() :]) if match else ("", text)
 
@@ -73,14 +79,44 @@ def split_card(text: str, *, file: str) -> CardText:
     """Take a card apart.
 
     Raises:
-        RecipeError: the front matter is not YAML, or there are two of them.
+        RecipeError: the front matter is not YAML, or its markers are no pairs.
     """
+    card, mistakes, _ = _split(text, file)
+    if mistakes:
+        raise RecipeError(mistakes)
+    return card
+
+
+def _split(text: str, file: str) -> tuple[CardText, list[Mistake], Document]:
+    """Return a card, its mistakes, and the document of the front matter that people wrote."""
     yaml_text, body = split_front_matter(text)
+    body_line = text.count("\n") - body.count("\n") + 1
+    mistakes = _unpaired(_YAML_MARKER, yaml_text, file, 2) + _unpaired(_FACTS_MARKER, body, file, body_line)
+    if mistakes:
+        raise RecipeError(mistakes)
     block = _YAML_BLOCK.search(yaml_text)
     front = _YAML_BLOCK.sub("", yaml_text)
-    generated = _parse(block.group(0), file, 2 + yaml_text[: block.start()].count("\n")).value if block else {}
-    metadata = _parse(front, file, 2).value if front.strip() else {}
-    return CardText(front=front, body=body, metadata=metadata, generated=generated)
+    # The generated lines are left empty rather than out, so that the lines below keep their numbers.
+    lines = _YAML_BLOCK.sub(lambda match: "\n" * match.group(0).count("\n"), yaml_text)
+    document = _parse(lines, file, 2)
+    if block:
+        generated = _parse(block.group(0), file, 2 + yaml_text[: block.start()].count("\n")).value
+    else:
+        generated = {key: document.value[key] for key in GENERATED_KEYS if key in document.value}
+    card = CardText(front=front, body=body, metadata=document.value, generated=generated)
+    return card, list(document.mistakes), document
+
+
+def _unpaired(marker: re.Pattern[str], text: str, file: str, first_line: int) -> list[Mistake]:
+    """Return what is wrong with markers unless they are one begin and one end, in this order, or none at all."""
+    found = [(match["which"], text.count("\n", 0, match.start()) + first_line) for match in marker.finditer(text)]
+    if [which for which, _ in found] in ([], ["begin", "end"]):
+        return []
+    hint = "one begin and, below it, one end; or neither"
+    return [
+        Mistake(file=file, line=line, key="", message=f"this {which} marker has no partner, or stands twice", hint=hint)
+        for which, line in found
+    ]
 
 
 def _parse(text: str, file: str, first_line: int) -> Document:
@@ -92,21 +128,12 @@ def _parse(text: str, file: str, first_line: int) -> Document:
 def load_human_card(path: Path, *, shown_as: str | None = None) -> CardText:
     """Read the human part of a card; raises RecipeError with every mistake in it."""
     file = shown_as or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = getattr(error, "strerror", None) or f"not UTF-8: {error}"
-        raise RecipeError([Mistake(file=file, line=1, key="", message=f"cannot be read: {message}")]) from None
-    card = split_card(text, file=file)
-    document = _parse(card.front, file, 2)
-    mistakes = [
+    card, mistakes, document = _split(read_text(path, shown_as=file), file)
+    mistakes += [
         document.mistake((key,), "this key is computed from the shards", "remove it from the human part")
         for key in GENERATED_KEYS
         if key in card.metadata
     ]
-    for marker, what in ((FACTS_BEGIN[:27], "begin"), (FACTS_END, "end")):
-        if text.count(marker) > 1:
-            mistakes.append(Mistake(file=file, line=1, key="", message=f"the facts' {what} marker stands twice"))
     if mistakes:
         raise RecipeError(mistakes)
     return card
@@ -115,13 +142,16 @@ def load_human_card(path: Path, *, shown_as: str | None = None) -> CardText:
 def join_card(card: CardText, *, yaml_block: str, facts: str) -> str:
     """Put a card together: the human parts to the byte, the generated ones between their markers.
 
-    Without facts markers in the body the facts go to its end.
+    Without facts markers in the body the facts go to its end. Facts can quote people (a credit, a licence), so a
+    marker inside of them is made harmless.
     """
-    block = f"{FACTS_BEGIN}\n\n{facts.strip()}\n\n{FACTS_END}"
+    facts = facts.strip().replace("<!-- shardwright:", "&lt;!-- shardwright:")
+    block = f"{FACTS_BEGIN}\n\n{facts}\n\n{FACTS_END}"
     if _FACTS_BLOCK.search(card.body):
         body = _FACTS_BLOCK.sub(lambda _: block, card.body, count=1)
     else:
-        body = f"{card.body.rstrip()}\n\n{block}\n" if card.body.strip() else f"\n{block}\n"
+        gap = "" if card.body.endswith("\n\n") else ("\n" if card.body.endswith("\n") or not card.body else "\n\n")
+        body = f"{card.body}{gap}{block}\n"
     front = card.front if card.front.endswith("\n") or not card.front else f"{card.front}\n"
     return f"---\n{front}{YAML_BEGIN}\n{yaml_block.strip()}\n{YAML_END}\n---\n{body}"
 

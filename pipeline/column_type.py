@@ -12,6 +12,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.document import shown
+
 SCALARS: dict[str, pa.DataType] = {
     "string": pa.string(),
     "bool": pa.bool_(),
@@ -75,49 +77,92 @@ class Struct:
 ColumnType = Scalar | Media | ClassLabel | Json | ListOf | Struct
 
 
+class TypeMistake(ValueError):
+    """A type that is none, with the place of the mistake inside of it."""
+
+    def __init__(self, place: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.place = place
+
+
 def parse_type(value: Any) -> ColumnType:
     """Read a type as a schema writes it: `string`, `{list: string}`, `{struct: {…}}`, `{class_label: […]}`.
 
     Raises:
-        ValueError: what is wrong and what is allowed.
+        TypeMistake: what is wrong and what is allowed.
     """
+    return _parse(value, ())
+
+
+def _parse(value: Any, place: tuple[str | int, ...]) -> ColumnType:
     if isinstance(value, str):
-        return _parse_name(value)
-    if isinstance(value, dict) and len(value) == 1:
-        (kind, inner), *_ = value.items()
-        if kind == "list":
-            return ListOf(parse_type(inner))
-        if kind == "struct" and isinstance(inner, dict) and inner:
-            fields = tuple((str(name), parse_type(item)) for name, item in inner.items())
-            for name, item in fields:
-                if media_kind(item):
-                    raise ValueError(f"field {name!r}: an image or video stands in a column of its own, or in a list")
-            return Struct(fields)
-        if kind == "class_label" and isinstance(inner, list) and inner and all(isinstance(n, str) for n in inner):
-            if len(set(inner)) != len(inner):
-                raise ValueError("class_label has a name twice")
-            return ClassLabel(tuple(inner))
-    raise ValueError(
-        f"{value!r} is not a type; allowed: {', '.join(_names())}, "
-        "{list: TYPE}, {struct: {name: TYPE, …}}, {class_label: [name, …]}"
-    )
+        return _parse_name(value, place)
+    if not isinstance(value, dict) or len(value) != 1:
+        raise TypeMistake(place, f"{shown(value)} is not a type; allowed: {_ALL}")
+    ((kind, inner),) = value.items()
+    here = (*place, kind)
+    if kind == "list":
+        return ListOf(_parse(inner, here))
+    if kind == "struct":
+        if not isinstance(inner, dict) or not inner:
+            raise TypeMistake(here, f"{shown(inner)} are no fields; write {{struct: {{name: TYPE, …}}}}")
+        if "_type" in inner:
+            raise TypeMistake((*here, "_type"), "`datasets` keeps the field name '_type' for itself")
+        return Struct(tuple((name, _parse(item, (*here, name))) for name, item in inner.items()))
+    if kind == "class_label":
+        return ClassLabel(_label_names(inner, here))
+    near = difflib.get_close_matches(kind, ("list", "struct", "class_label"), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"allowed: {_ALL}"
+    raise TypeMistake(here, f"unknown type {kind!r}; {hint}")
 
 
-def _names() -> list[str]:
-    return [*SCALARS, *MEDIA_KINDS, "json"]
+def _label_names(names: Any, place: tuple[str | int, ...]) -> tuple[str, ...]:
+    if not isinstance(names, list) or not names:
+        raise TypeMistake(place, f"{shown(names)} is no list of names; write {{class_label: [name, …]}}")
+    for position, name in enumerate(names):
+        if not isinstance(name, str):
+            raise TypeMistake((*place, position), f"{shown(name)} is not a name; in quotes it is: '{shown(name)}'")
+        if name in names[:position]:
+            raise TypeMistake((*place, position), f"the name {name!r} stands twice")
+    return tuple(names)
 
 
-def _parse_name(name: str) -> ColumnType:
+_NAMES = (*SCALARS, *MEDIA_KINDS, "json")
+_ALL = f"{', '.join(_NAMES)}, {{list: TYPE}}, {{struct: {{name: TYPE, …}}}}, {{class_label: [name, …]}}"
+_ALIASES = {
+    "str": "string",
+    "text": "string",
+    "int": "int64",
+    "integer": "int64",
+    "float": "float64",
+    "double": "float64",
+    "number": "float64",
+    "boolean": "bool",
+    "bytes": "binary",
+    "dict": "json",
+    "picture": "image",
+}
+
+
+def _parse_name(name: str, place: tuple[str | int, ...]) -> ColumnType:
     if name in SCALARS:
         return Scalar(name)
+    if name in MEDIA_KINDS and place not in ((), ("list",)):
+        raise TypeMistake(place, "an image or video stands in a column of its own, or in a list of them")
     if name in MEDIA_KINDS:
         return Media(name)
     if name == "json":
         return Json()
-    aliases = {"str": "string", "text": "string", "int": "int64", "float": "float64", "double": "float64"}
-    near = aliases.get(name) or next(iter(difflib.get_close_matches(name, _names(), n=1)), None)
-    hint = f"did you mean {near!r}?" if near else f"allowed: {', '.join(_names())}"
-    raise ValueError(f"unknown type {name!r}; {hint}")
+    if name in ("list", "struct", "class_label"):
+        forms = {
+            "list": "{list: TYPE}",
+            "struct": "{struct: {name: TYPE, …}}",
+            "class_label": "{class_label: [name, …]}",
+        }
+        raise TypeMistake(place, f"the type {name!r} needs more; write {forms[name]}")
+    near = _ALIASES.get(name.lower()) or next(iter(difflib.get_close_matches(name, _NAMES, n=1)), None)
+    hint = f"did you mean {near!r}?" if near else f"allowed: {_ALL}"
+    raise TypeMistake(place, f"unknown type {shown(name)}; {hint}")
 
 
 def media_kind(column: ColumnType) -> str | None:
@@ -173,7 +218,7 @@ def feature_yaml(column: ColumnType, *, embedded: bool = True) -> dict[str, Any]
             return {"dtype": "json"}
         case ListOf(item):
             inner = feature_yaml(item, embedded=embedded)
-            if list(inner) == ["dtype"] and isinstance(inner["dtype"], str):
+            if list(inner) == ["dtype"]:
                 return {"list": inner["dtype"]}
             if list(inner) == ["struct"]:
                 return {"list": inner["struct"]}

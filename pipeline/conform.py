@@ -1,7 +1,17 @@
 """Raw values to a column's type: exactly, or with a reason why not. Nothing is coerced unless the recipe says so.
 
 A column is first tried whole (types by `set(map(type, …))`, then one Arrow call); only when that fails are its
-values taken one by one, to name the rows at fault.
+values taken one by one, to name the rows at fault. Both ways accept the same rows and give the same values:
+
+    a text that looks like a number       stays a text; a number for a text column is rejected
+    true for a number, 3.0 for an integer  rejected
+    an integer for a float column          accepted when the float is exactly that integer
+    a float for float32                    rounded to the nearest float32; rejected when too large for one
+    NaN and Infinity                       kept (Parquet and both hubs hold them), but they fit no min, max or values,
+                                           and json columns reject them, because JSON has no word for them
+    half of a surrogate pair               rejected
+
+Rules look at the value as it came, before it is rounded or a label becomes its number.
 """
 
 from __future__ import annotations
@@ -9,6 +19,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -23,16 +34,35 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import FieldSpec
     from pipeline.schema import Column
 
-_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
-_EXACT_IN_FLOAT64 = 2**53
+_LARGEST_FLOAT32 = 3.4028235677973366e38
+"""From here on a number is rounded to infinity: halfway between the largest float32 and the next one."""
+_PLUS = re.compile(r"\+[^+-]")
+_DIGITS = re.compile(r"-?[0-9]+\Z")
+_DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
+_MAX_DIGITS = 4_000
+"""Python itself reads no text of more than 4,300 digits."""
+_POSITION = re.compile(r"\[[0-9]+\]")
 _PYTHON_TYPES: dict[str, type] = {"string": str, "bool": bool, "binary": bytes}
+_KINDS = {
+    str: "a text",
+    int: "an integer",
+    float: "a float",
+    bool: "a bool",
+    bytes: "bytes",
+    list: "a list",
+    dict: "a mapping",
+}
 _WORDS = {"true": True, "false": False}
 
 
 def shown(value: Any) -> str:
     """Write a value for a message: as Python would, cut to 80 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more than 4,300 digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}…"
 
 
@@ -55,7 +85,6 @@ class ColumnConformer:
         self.field = field
         self.untyped = untyped
         self.arrow_type = arrow_type(column.type)
-        self.storage_type = pa.string() if isinstance(column.type, Json) else self.arrow_type
         self.unused: set[str] = set()
         """Keys of structs that the schema does not name, as `column[].key`."""
         self._pattern = re.compile(column.rules.pattern) if column.rules.pattern is not None else None
@@ -79,7 +108,7 @@ class ColumnConformer:
         good = [
             None if position in bad else self._single(value, position, bad) for position, value in enumerate(values)
         ]
-        return self._extension(pa.array(good, self.storage_type))
+        return _assemble(good, self.column.type)
 
     def _prepared(self, value: Any, position: int, bad: dict[int, RowRejected]) -> Any:
         """Fill in the default and read the text as the recipe says."""
@@ -97,34 +126,28 @@ class ColumnConformer:
             bad.setdefault(position, RowRejected(error.code, f"{self.column.name}: {error.message}"))
             return None
 
-    def _extension(self, array: pa.Array) -> pa.Array:
-        return array if array.type == self.arrow_type else pa.ExtensionArray.from_storage(self.arrow_type, array)
-
     def _whole(self, values: list[Any]) -> pa.Array | None:
         """Convert all values at once; None when any of them needs a closer look."""
-        if MISSING in values:
+        if Missing in set(map(type, values)):
             if not self.column.rules.nullable:
                 return None
             values = [None if value is MISSING else value for value in values]
         try:
             array = self._array(values, self.column.type, self.column.name)
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, TypeError, ValueError):
+        except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError):
             return None
-        if array is None or not self._rules_hold(array, values):
-            return None
-        return self._extension(array)
+        return array if array is not None and self._rules_hold(array, values) else None
 
     def _array(self, values: Sequence[Any], kind: ColumnType, name: str) -> pa.Array | None:
+        """Return values that Arrow takes as they are, or None when any of them needs a closer look."""
         types = set(map(type, values)) - {type(None)}
         match kind:
             case Scalar(dtype):
-                if dtype in _PYTHON_TYPES:
-                    return pa.array(values, arrow_type(kind)) if types <= {_PYTHON_TYPES[dtype]} else None
                 if dtype.startswith("float"):
-                    if types - {float}:
-                        return None
-                    return pa.array(values, arrow_type(kind))
-                return pa.array(values, arrow_type(kind)) if types <= {int} else None
+                    whole = types <= {float} and (dtype != "float32" or not _some_overflow(values))
+                else:
+                    whole = types <= {_PYTHON_TYPES.get(dtype, int)}
+                return pa.array(values, arrow_type(kind)) if whole else None
             case ClassLabel():
                 if types - {str}:
                     return None
@@ -134,19 +157,13 @@ class ColumnConformer:
                 if types - {list}:
                     return None
                 flat = self._array([inner for value in values if value for inner in value], item, f"{name}[]")
-                if flat is None:
-                    return None
-                lengths = pa.array([None if value is None else len(value) for value in values], pa.int32())
-                offsets = pc.cumulative_sum(pc.fill_null(lengths, 0))
-                offsets = pa.concat_arrays([pa.array([0], pa.int32()), offsets])
-                mask = pc.is_null(lengths) if lengths.null_count else None
-                return pa.ListArray.from_arrays(offsets, flat, type=arrow_type(kind), mask=mask)
+                return None if flat is None else _list_array(values, flat, kind)
             case Struct(fields):
                 if types - {dict}:
                     return None
                 known = {field for field, _ in fields}
                 for value in values:
-                    if value is not None and len(value) > sum(field in value for field in known):
+                    if value is not None and not value.keys() <= known:
                         self.unused.update(f"{name}.{key}" for key in value if key not in known)
                 columns = []
                 for field, inner in fields:
@@ -156,8 +173,7 @@ class ColumnConformer:
                     if column is None:
                         return None
                     columns.append(column)
-                mask = pa.array([value is None for value in values]) if None in values else None
-                return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)), mask=mask)
+                return _struct_array(values, columns, kind)
             case _:
                 return None
 
@@ -167,9 +183,7 @@ class ColumnConformer:
             return False
         if len(array) == array.null_count:
             return True
-        if rules.min is not None and not pc.min(array).as_py() >= rules.min:
-            return False
-        if rules.max is not None and not pc.max(array).as_py() <= rules.max:
+        if (rules.min is not None or rules.max is not None) and not self._in_range(values):
             return False
         if rules.min_length is not None or rules.max_length is not None:
             lengths = pc.utf8_length(array) if pa.types.is_string(array.type) else pc.list_value_length(array)
@@ -180,6 +194,13 @@ class ColumnConformer:
         if self._pattern is not None and not all(v is None or self._pattern.fullmatch(v) for v in values):
             return False
         return self._allowed is None or set(values) - {None} <= self._allowed
+
+    def _in_range(self, values: list[Any]) -> bool:
+        low, high = self.column.rules.min, self.column.rules.max
+        numbers = [value for value in values if value is not None]
+        if any(number != number for number in numbers):  # noqa: PLR0124  (NaN, which min and max skip)
+            return False
+        return (low is None or min(numbers) >= low) and (high is None or max(numbers) <= high)
 
     def _single(self, value: Any, position: int, bad: dict[int, RowRejected]) -> Any:
         """Bring one value to its type, or note why the row is left out."""
@@ -217,7 +238,7 @@ class ColumnConformer:
             reject(f"its length is {len(result)}, and at most {rules.max_length} is allowed")
         if self._pattern is not None and not self._pattern.fullmatch(result):
             reject(f"it must match {self._pattern.pattern}")
-        if self._allowed is not None and result not in self._allowed:
+        if self._allowed is not None and result not in self._allowed:  # NaN equals nothing
             reject(f"allowed: {', '.join(map(repr, rules.values or []))}")
 
     def _value(self, value: Any, kind: ColumnType, name: str) -> Any:
@@ -230,7 +251,12 @@ class ColumnConformer:
                     return names.index(value)
                 if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
                     return value
-                raise RowRejected("schema.label", f"{name} is {shown(value)}; allowed: {', '.join(names)}")
+                if self.untyped and isinstance(value, str):
+                    if not value.strip():
+                        return None
+                    if len(value) < 10 and _INTEGER.match(value) and 0 <= int(value) < len(names):
+                        return int(value)
+                raise RowRejected("schema.label", f"{name} is {shown(value)}; allowed: {_some(names)}")
             case Json():
                 return _json_text(value, name)
             case ListOf(item):
@@ -241,7 +267,7 @@ class ColumnConformer:
                 if not isinstance(value, dict):
                     raise _type_error(name, value, "a mapping")
                 known = {field for field, _ in fields}
-                self.unused.update(f"{name}.{key}" for key in value if key not in known)
+                self.unused.update(f"{_POSITION.sub('[]', name)}.{key}" for key in value if key not in known)
                 return {
                     field: None if value.get(field) is None else self._value(value[field], inner, f"{name}.{field}")
                     for field, inner in fields
@@ -250,8 +276,45 @@ class ColumnConformer:
                 raise AssertionError("media columns are not conformed")
 
 
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
+
+
+def _assemble(values: Sequence[Any], kind: ColumnType) -> pa.Array:
+    """Return values that fit as an Arrow array; Arrow itself cannot build JSON inside of lists and structs."""
+    match kind:
+        case Json():
+            return pa.ExtensionArray.from_storage(pa.json_(), pa.array(values, pa.string()))
+        case ListOf(item):
+            return _list_array(values, _assemble([inner for value in values if value for inner in value], item), kind)
+        case Struct(fields):
+            columns = [_assemble([v if v is None else v[field] for v in values], inner) for field, inner in fields]
+            return _struct_array(values, columns, kind)
+        case _:
+            return pa.array(values, arrow_type(kind))
+
+
+def _list_array(values: Sequence[list[Any] | None], flat: pa.Array, kind: ListOf) -> pa.Array:
+    lengths = pa.array([None if value is None else len(value) for value in values], pa.int32())
+    ends = pc.cumulative_sum(pc.fill_null(lengths, 0))
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), ends])
+    mask = pc.is_null(lengths) if lengths.null_count else None
+    return pa.ListArray.from_arrays(offsets, flat, type=arrow_type(kind), mask=mask)
+
+
+def _struct_array(values: Sequence[dict[str, Any] | None], columns: list[pa.Array], kind: Struct) -> pa.Array:
+    nulls = [value is None for value in values]
+    mask = pa.array(nulls, pa.bool_()) if any(nulls) else None
+    return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)), mask=mask)
+
+
+def _some_overflow(values: Sequence[float | None]) -> bool:
+    return any(value is not None and abs(value) >= _LARGEST_FLOAT32 and math.isfinite(value) for value in values)
+
+
 def _type_error(name: str, value: Any, wanted: str) -> RowRejected:
-    return RowRejected("schema.type", f"{name} is {shown(value)}, a {type(value).__name__}, not {wanted}")
+    kind = _KINDS.get(type(value), f"a {type(value).__name__}")
+    return RowRejected("schema.type", f"{name} is {shown(value)}, {kind}, not {wanted}")
 
 
 def _scalar(value: Any, dtype: str, name: str, *, untyped: bool) -> Any:
@@ -284,12 +347,26 @@ def _scalar(value: Any, dtype: str, name: str, *, untyped: bool) -> Any:
 
 def _float(value: Any, dtype: str, name: str) -> float:
     if type(value) is int:
-        if abs(value) > _EXACT_IN_FLOAT64 and (abs(value) > 2**1023 or int(float(value)) != value):
+        number = _exact_float(value, dtype)
+        if number is None:
             raise RowRejected("schema.range", f"{name} is {shown(value)}, which a {dtype} cannot hold exactly")
-        return float(value)
+        return number
     if type(value) is not float:
         raise _type_error(name, value, f"a number ({dtype})")
+    if dtype == "float32" and _some_overflow([value]):
+        raise RowRejected("schema.range", f"{name} is {shown(value)}, which is too large for a float32")
     return value
+
+
+def _exact_float(value: int, dtype: str) -> float | None:
+    """Return the float that is exactly this integer, or None."""
+    try:
+        number = float(value)
+        if dtype == "float32":
+            number = struct.unpack("<f", struct.pack("<f", number))[0]
+    except OverflowError:
+        return None
+    return number if number == value else None
 
 
 def _from_untyped(value: str, dtype: str, name: str) -> Any:
@@ -301,7 +378,11 @@ def _from_untyped(value: str, dtype: str, name: str) -> Any:
         if text.lower() in _WORDS:
             return _WORDS[text.lower()]
         raise RowRejected("schema.type", f"{name} is {shown(value)}; a bool is true or false")
+    if len(text) > _MAX_DIGITS:
+        raise RowRejected("schema.type", f"{name} is {shown(value)}, too long for a number")
     if dtype.startswith("float"):
+        if _INTEGER.match(text):
+            return int(text)
         if _NUMBER.match(text) and math.isfinite(float(text)):
             return float(text)
         raise RowRejected("schema.type", f"{name} is {shown(value)}, not a plain number; `parse: number` reads others")
@@ -312,9 +393,21 @@ def _from_untyped(value: str, dtype: str, name: str) -> Any:
 
 def _json_text(value: Any, name: str) -> str:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode().decode()
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text.encode()
+        if not _json_keys_are_texts(value):
+            raise TypeError("a key is no text")
+    except UnicodeEncodeError:
+        raise RowRejected("schema.text", f"{name} holds half of a surrogate pair, which is no character") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise RowRejected("schema.json", f"{name} cannot be written as JSON: {error}") from None
+    return text
+
+
+def _json_keys_are_texts(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _json_keys_are_texts(item) for key, item in value.items())
+    return not isinstance(value, list | tuple) or all(map(_json_keys_are_texts, value))
 
 
 def _parse_text(value: str, field: FieldSpec) -> Any:
@@ -331,7 +424,7 @@ def _parse_text(value: str, field: FieldSpec) -> Any:
             return [piece.strip() for piece in text.split(field.separator)]
         case "json":
             try:
-                return json.loads(text, parse_constant=_no_constant)
+                return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
             except (ValueError, RecursionError) as error:
                 raise RowRejected("parse.json", f"{shown(value)} is not JSON: {error}") from None
         case "boolean":
@@ -348,8 +441,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{shown(text)} is larger than any float")
+    return number
+
+
 def _parse_number(text: str, field: FieldSpec) -> int | float:
-    plain = text.removeprefix("+")
+    plain = text[1:] if _PLUS.match(text) else text
     if field.thousands is not None:
         head, mark, tail = plain.partition(field.decimal)
         if field.thousands in head:
@@ -364,12 +464,11 @@ def _parse_number(text: str, field: FieldSpec) -> int | float:
                 f"parse.{field.parse}", f"{shown(text)} has a point, but the decimal mark is {field.decimal!r}"
             )
         plain = plain.replace(field.decimal, ".")
-    try:
-        if not plain.isascii() or "_" in plain or " " in plain:
-            raise ValueError
-        number = int(plain) if field.parse == "integer" else float(plain)
-        if not math.isfinite(number):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise RowRejected(f"parse.{field.parse}", f"{shown(text)} is no {field.parse}") from None
-    return number
+    integer = _DIGITS.match(plain) is not None and len(plain) <= _MAX_DIGITS
+    if integer:
+        return int(plain)
+    if field.parse == "number" and _DECIMAL.match(plain):
+        number = float(plain)
+        if math.isfinite(number):
+            return number
+    raise RowRejected(f"parse.{field.parse}", f"{shown(text)} is no {field.parse}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -83,6 +83,8 @@ class Turn(Strict):
     def _exactly_one(self) -> Turn:
         if len(self.model_fields_set) != 1:
             raise ValueError("a turn has exactly one role: system, user or assistant")
+        if not getattr(self, self.role):
+            raise ValueError(f"the turn of {self.role!r} says nothing; give it a text, an image or a video")
         return self
 
     @property
@@ -106,29 +108,37 @@ class Ready(Strict):
     text_key: str = "value"
     """The struct's key for the text: `value`, `content`, …"""
     roles: dict[str, Role] = Field(
-        default_factory=lambda: {"human": "user", "gpt": "assistant", "system": "system"}  # type: ignore[arg-type]
+        min_length=1,
+        default_factory=lambda: {"human": "user", "gpt": "assistant", "system": "system"},  # type: ignore[arg-type]
     )
     """What the roles of the data mean."""
-    tokens: dict[str, str] = Field(default_factory=dict)
+    tokens: dict[Annotated[str, Field(min_length=1)], str] = Field(default_factory=dict)
     """Placeholder in the text -> the media column it stands for, e.g. `<image>: images`."""
 
 
 def check_conversation(
-    spec: list[Turn] | Ready, columns: Mapping[str, ColumnType]
+    spec: list[Turn] | Ready, columns: Mapping[str, ColumnType | None]
 ) -> list[tuple[tuple[str | int, ...], str, str]]:
-    """Return the mistakes of a conversation against its columns, as (place, message, hint)."""
+    """Return the mistakes of a conversation against its columns, as (place, message, hint).
+
+    A column that is None has a mistake of its own, so nothing is said of it here.
+    """
     mistakes: list[tuple[tuple[str | int, ...], str, str]] = []
 
     def media(place: tuple[str | int, ...], name: str, kind: str | None) -> None:
         if name not in columns:
             mistakes.append((place, f"unknown column {name!r}", nearest(name, columns)))
-        elif media_kind(columns[name]) is None or (kind and media_kind(columns[name]) != kind):
-            mistakes.append((place, f"the column {name!r} holds no {kind or 'image or video'}", ""))
+        elif (column := columns[name]) is not None:
+            found = media_kind(column)
+            if found is None or (kind and found != kind):
+                mistakes.append((place, f"the column {name!r} holds no {kind or 'image or video'}", ""))
 
     if isinstance(spec, Ready):
         column = columns.get(spec.column)
-        if column is None:
+        if spec.column not in columns:
             mistakes.append((("column",), f"unknown column {spec.column!r}", nearest(spec.column, columns)))
+        elif column is None:
+            pass
         elif not isinstance(column, ListOf) or not isinstance(column.item, Struct):
             mistakes.append((("column",), f"the column {spec.column!r} is not a list of structs", ""))
         else:
@@ -142,28 +152,43 @@ def check_conversation(
     for number, turn in enumerate(spec):
         for position, part in enumerate(turn.parts):
             place = (number, turn.role, position)
-            if part.image:
-                media(place, part.image, "image")
-            elif part.video:
-                media(place, part.video, "video")
+            if part.image is not None:
+                media((*place, "image"), part.image, "image")
+            elif part.video is not None:
+                media((*place, "video"), part.video, "video")
             elif is_template(part.text or ""):
                 try:
-                    unknown = sorted(Template(part.text or "").columns - set(columns))
+                    used = sorted(Template(part.text or "").columns)
                 except ValueError as error:
                     mistakes.append((place, str(error), ""))
-                else:
-                    mistakes += [(place, f"unknown column {name!r}", nearest(name, columns)) for name in unknown]
+                    continue
+                for name in used:
+                    if name not in columns:
+                        mistakes.append((place, f"unknown column {name!r}", nearest(name, columns)))
+                    elif (kind := columns[name]) is not None and (inside := media_kind(kind)):
+                        mistakes.append((place, f"{name!r} is no text", f"a part of its own: {{{inside}: {name}}}"))
     return mistakes
 
 
-def compile_conversation(spec: list[Turn] | Ready) -> Callable[[Mapping[str, Any]], list[Message]]:
-    """Return the function that turns a row into messages.
+def compile_conversation(
+    spec: list[Turn] | Ready, columns: Mapping[str, ColumnType] | None = None
+) -> Callable[[Mapping[str, Any]], list[Message]]:
+    """Return the function that turns a row into messages; `columns` say whether a token stands for image or video.
 
     A row's media columns may hold anything that is None when there is no medium, and a list for list columns.
-    The function raises RowRejected with `conversation.*` codes: an unknown role, a placeholder without a medium,
-    a medium without a placeholder.
+    The function raises RowRejected with `conversation.*` codes: an unknown role, a turn or text that is null, a
+    placeholder without a medium, a medium without a placeholder.
     """
-    return _compile_ready(spec) if isinstance(spec, Ready) else _compile_turns(spec)
+    return _compile_ready(spec, columns or {}) if isinstance(spec, Ready) else _compile_turns(spec)
+
+
+def _text(value: Any, source: str) -> str:
+    """Return what a template gives as text; null is an error here, and so is what has no text of its own."""
+    if value is None:
+        raise RowRejected("template.null", f"a null in the text of {source!r}; write `(name or '')` to allow it")
+    if not isinstance(value, str | int | float):
+        raise RowRejected("template.error", f"{source!r} gives a {type(value).__name__}, not a text")
+    return str(value)
 
 
 def _media_parts(kind: str, column: str, value: Any) -> list[MediaPart]:
@@ -188,32 +213,38 @@ def _compile_turns(turns: list[Turn]) -> Callable[[Mapping[str, Any]], list[Mess
         for role, parts in compiled:
             pieces: list[TextPart | MediaPart] = []
             for part, template in parts:
-                if part.image or part.video:
-                    kind, column = ("image", part.image) if part.image else ("video", part.video)
+                if part.text is None:
+                    kind, column = ("video", part.video) if part.image is None else ("image", part.image)
                     pieces += _media_parts(kind, str(column), row.get(str(column)))
                 else:
-                    pieces.append(TextPart(str(template.render(row)) if template else str(part.text)))
+                    pieces.append(TextPart(_text(template.render(row), template.source) if template else part.text))
             messages.append(Message(role, tuple(pieces)))
         return messages
 
     return render
 
 
-def _compile_ready(spec: Ready) -> Callable[[Mapping[str, Any]], list[Message]]:
+def _compile_ready(spec: Ready, columns: Mapping[str, ColumnType]) -> Callable[[Mapping[str, Any]], list[Message]]:
     tokens = sorted(spec.tokens, key=len, reverse=True)
+    kinds = {name: media_kind(columns[name]) or "" for name in spec.tokens.values() if name in columns}
     splitter = re.compile("(" + "|".join(map(re.escape, tokens)) + ")") if tokens else None
 
     def render(row: Mapping[str, Any]) -> list[Message]:
-        waiting = {column: _media_parts("", column, row.get(column)) for column in spec.tokens.values()}
+        waiting = {
+            column: _media_parts(kinds.get(column, ""), column, row.get(column)) for column in spec.tokens.values()
+        }
         counts = {column: len(parts) for column, parts in waiting.items()}
         used = dict.fromkeys(counts, 0)
         messages = []
         for turn in row.get(spec.column) or []:
-            role = spec.roles.get(turn[spec.role_key])
+            if turn is None:
+                raise RowRejected("conversation.null", f"{spec.column!r} has a turn that is null")
+            role, text = spec.roles.get(turn[spec.role_key]), turn[spec.text_key]
             if role is None:
                 known = ", ".join(spec.roles)
                 raise RowRejected("conversation.role", f"unknown role {turn[spec.role_key]!r}; known: {known}")
-            text = turn[spec.text_key] or ""
+            if text is None:
+                raise RowRejected("conversation.null", f"{spec.column!r} has a turn whose {spec.text_key!r} is null")
             pieces: list[TextPart | MediaPart] = []
             for piece in splitter.split(text) if splitter else [text]:
                 column = spec.tokens.get(piece)

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
@@ -60,13 +61,15 @@ class LocalProcesses:
             self._pool = None
 
     def map(self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int) -> Iterator[R]:
-        """Yield `task(item)` for each item, in order; small work stays in this process."""
-        if work_bytes < WORTH_A_POOL:
-            yield from InProcess().map(task, items, work_bytes=work_bytes)
+        """Yield `task(item)` for each item, in order; small work, or a single item, stays in this process."""
+        items = iter(items)
+        first = list(islice(items, 2))
+        if work_bytes < WORTH_A_POOL or len(first) < 2:
+            yield from InProcess().map(task, chain(first, items), work_bytes=work_bytes)
             return
         waiting: deque[Future[R]] = deque()
         try:
-            for item in items:
+            for item in chain(first, items):
                 waiting.append(self._started().submit(task, item))
                 if len(waiting) >= self.workers * IN_FLIGHT:
                     yield waiting.popleft().result()

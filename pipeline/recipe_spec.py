@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from pipeline.document import Strict
+from pipeline.document import Strict, shown
 from pipeline.template import is_template
 
 MB = 1_000_000
+MAX_COUNT = 2**63 - 1
+"""What a 64-bit integer holds: rows, bytes, pixels and seeds stay below it."""
+_READER = re.compile(r"[^:]+\.py:[A-Za-z_]\w*\Z")
+_SIZE = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,6})?) ?(?P<unit>[kmgtp]i?b|b)?\Z", re.IGNORECASE)
+_UNITS = {"b": 1} | {
+    f"{letter}{middle}b": base**power
+    for power, letter in enumerate("kmgtp", 1)
+    for middle, base in (("", 1000), ("i", 1024))
+}
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+Mark = Annotated[str, Field(min_length=1, max_length=1)]
 
 
 def _as_list(value: Any) -> Any:
@@ -27,11 +41,11 @@ class SourceSpec(Strict):
     """Whom to thank, and where the files come from; the card lists it."""
     name_encoding: str | None = None
     """Archives: how member names are written when they are not UTF-8, e.g. `gbk` or `shift_jis`."""
-    max_members: int = Field(default=1_000_000, ge=1)
+    max_members: Count = 1_000_000
     """Archives: members allowed at the most."""
     max_unpacked: ByteSize = ByteSize(1_000_000 * MB)
     """Archives: bytes allowed in all once unpacked."""
-    max_ratio: int = Field(default=200, ge=1)
+    max_ratio: Count = 200
     """Archives: how many times larger unpacked data may be than packed."""
 
     @field_validator("max_unpacked", mode="before")
@@ -42,15 +56,21 @@ class SourceSpec(Strict):
 
 def _byte_size(value: Any) -> Any:
     """Read `500MB` or a plain number of bytes."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        size = TypeAdapter(ByteSize).validate_python(value)
-    except ValidationError:
-        raise ValueError(f"{value!r} is not a size; write a number of bytes, or e.g. 500MB, 2GB, 64MiB") from None
-    if size < 1:
-        raise ValueError(f"{value!r} is not a size above zero")
+    match = _SIZE.match(value) if isinstance(value, str) else None
+    if match:
+        size = round(float(match["number"]) * _UNITS[(match["unit"] or "b").lower()])
+    elif type(value) is int:
+        size = value
+    else:
+        size = 0
+    if not 1 <= size <= MAX_COUNT:
+        raise ValueError(f"{shown(value)} is not a size; write a number of bytes, or e.g. 500MB, 2GB, 64MiB")
     return size
+
+
+def _as_float(value: Any) -> Any:
+    """Take a whole number for a number; one too large for it is left to be refused."""
+    return float(value) if type(value) is int and abs(value) <= MAX_COUNT else value
 
 
 class RowsSpec(Strict):
@@ -64,11 +84,11 @@ class RowsSpec(Strict):
     """Left out: detected by content."""
     encoding: str | None = None
     """Left out: UTF-8, or what a byte order mark says."""
-    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    delimiter: Mark | None = None
     """CSV: left out: detected."""
-    quote: str | None = Field(default='"', min_length=1, max_length=1)
+    quote: Mark | None = '"'
     """CSV: the quote character; null: none."""
-    escape: str | None = Field(default=None, min_length=1, max_length=1)
+    escape: Mark | None = None
     """CSV: the escape character."""
     header: bool | list[str] = True
     """CSV: a list names the columns of a file without a header."""
@@ -76,13 +96,31 @@ class RowsSpec(Strict):
     """JSON: dotted path to the records, e.g. `data.annotations`."""
     key: str | None = None
     """JSON keyed object: the column that receives the key."""
-    reader: str | None = Field(default=None, pattern=r"^[^:]+\.py:[A-Za-z_]\w*$")
+    reader: str | None = None
     """The escape hatch: `my_rows.py:rows`, a function from a path to (line, row) pairs."""
 
     @field_validator("files", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return _as_list(value)
+
+    @field_validator("reader")
+    @classmethod
+    def _reader(cls, value: str | None) -> str | None:
+        if value is not None and not _READER.match(value):
+            raise ValueError(f"{shown(value)} is no reader; write a file and a function of it, e.g. my_rows.py:rows")
+        return value
+
+    @model_validator(mode="after")
+    def _marks_differ(self) -> Self:
+        marks = [mark for mark in (self.delimiter, self.quote, self.escape) if mark is not None]
+        if any(mark in "\r\n" for mark in marks):
+            raise ValueError("a line end is no delimiter, quote or escape")
+        if self.delimiter is not None and self.delimiter in (self.quote, self.escape):
+            raise ValueError(f"{self.delimiter!r} cannot be the delimiter and the quote or escape at once")
+        if isinstance(self.header, list) and not self.header:
+            raise ValueError("`header: []` names no column; `header: true` says that the first line names them")
+        return self
 
 
 class SplitSpec(RowsSpec):
@@ -92,12 +130,14 @@ class SplitSpec(RowsSpec):
     """Its own annotation files; then nothing below is given."""
     share: float | None = Field(default=None, gt=0, le=1)
     """A share of the rows: `train: 0.9`."""
-    count: int | None = Field(default=None, ge=1)
+    count: Count | None = None
     """A number of rows drawn with the seed."""
-    first: int | None = Field(default=None, ge=1)
+    first: Count | None = None
     """The first rows in file order."""
-    last: int | None = Field(default=None, ge=1)
+    last: Count | None = None
     """The last rows in file order."""
+    where: str | None = None
+    """The rows for which this expression over the raw record is true: `test: {where: "subset == 'test'"}`."""
     rest: bool = False
     """All rows that no other split takes: `train: rest`."""
 
@@ -105,20 +145,29 @@ class SplitSpec(RowsSpec):
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
+            if not 0 < value <= 1:
+                raise ValueError(
+                    f"{shown(value)} is not a share; write one above 0 and up to 1, or {{count: ROWS}} for so many rows"
+                )
             return {"share": float(value)}
         if value == "rest":
             return {"rest": True}
         if isinstance(value, str):
             raise ValueError(  # noqa: TRY004  (pydantic wants a ValueError)
-                f"{value!r} is not a split; write a share such as 0.9, `rest`, or {{last: 4}}"
+                f"{shown(value)} is not a split; write a share such as 0.9, `rest`, {{last: 4}} or {{where: …}}"
             )
         return value
 
+    @field_validator("share", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _as_float(value)
+
     @model_validator(mode="after")
     def _exactly_one(self) -> SplitSpec:
-        ways = [bool(self.files), self.share, self.count, self.first, self.last, self.rest]
+        ways = [bool(self.files), self.share, self.count, self.first, self.last, self.where is not None, self.rest]
         if sum(bool(way) for way in ways) != 1:
-            raise ValueError("a split is exactly one of files, share, count, first, last, rest")
+            raise ValueError("a split is exactly one of files, share, count, first, last, where, rest")
         if not self.files and (given := self.model_fields_set & set(RowsSpec.model_fields)):
             raise ValueError(f"{', '.join(sorted(given))} belongs to a split with files of its own, or under `rows`")
         return self
@@ -131,7 +180,7 @@ class SplitBySpec(Strict):
     """What stays together on one side: `media` (rows that share an image or clip), `none`, or a column."""
     stratify: str | None = None
     """A column whose values are spread evenly over the splits."""
-    seed: int = 0
+    seed: Seed = 0
     """The seed of every draw."""
     leaks: Literal["reject", "keep"] = "reject"
     """A group found on two sides (splits by file, first or last) stays in the smaller split; elsewhere its rows go."""
@@ -148,9 +197,9 @@ class FieldSpec(Strict):
     """The value for a null, missing or blank one."""
     parse: Literal["integer", "number", "boolean", "json", "list"] | None = None
     """Read a text as this; without it a text stays a text."""
-    thousands: str | None = Field(default=None, min_length=1, max_length=1)
+    thousands: Mark | None = None
     """parse integer or number: the separator of thousands, e.g. a comma."""
-    decimal: str = Field(default=".", min_length=1, max_length=1)
+    decimal: Mark = "."
     """parse number: the decimal mark."""
     separator: str | None = Field(default=None, min_length=1)
     """parse list: what stands between the items."""
@@ -162,7 +211,7 @@ class FieldSpec(Strict):
             return {"template": value} if is_template(value) else {"from": value}
         if isinstance(value, int | float | bool):
             raise ValueError(  # noqa: TRY004  (pydantic wants a ValueError)
-                f"{value!r} is not a field; write a column name, a template, or {{default: {value!r}}}"
+                f"{shown(value)} is not a field; write a column name, a template, or {{default: {shown(value)}}}"
             )
         return value
 
@@ -174,8 +223,15 @@ class FieldSpec(Strict):
             raise ValueError("`thousands` goes with `parse: integer` or `parse: number`")
         if (self.separator is None) != (self.parse != "list"):
             raise ValueError("`parse: list` needs a `separator`, and nothing else has one")
+        if "decimal" in self.model_fields_set and self.parse != "number":
+            raise ValueError("`decimal` goes with `parse: number`")
         if self.thousands == self.decimal:
             raise ValueError("the separator of thousands and the decimal mark are the same")
+        for name, mark in (("thousands", self.thousands), ("decimal", self.decimal)):
+            if mark is not None and (mark.isalnum() or mark in "+-"):
+                raise ValueError(
+                    f"{name} {mark!r} would be read as part of a number; use a mark such as , . ' or space"
+                )
         return self
 
 
@@ -205,21 +261,21 @@ class RejectsSpec(Strict):
     @field_validator("max_share", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return _as_float(value)
 
 
 class _Sides(Strict):
-    min_width: int | None = Field(default=None, ge=1)
+    min_width: Count | None = None
     """Pixels."""
-    max_width: int | None = Field(default=None, ge=1)
+    max_width: Count | None = None
     """Pixels."""
-    min_height: int | None = Field(default=None, ge=1)
+    min_height: Count | None = None
     """Pixels."""
-    max_height: int | None = Field(default=None, ge=1)
+    max_height: Count | None = None
     """Pixels."""
-    min_side: int | None = Field(default=None, ge=1)
+    min_side: Count | None = None
     """Pixels of the shorter side."""
-    max_side: int | None = Field(default=None, ge=1)
+    max_side: Count | None = None
     """Pixels of the longer side."""
     max_aspect: float | None = Field(default=None, ge=1)
     """Longer side over shorter side."""
@@ -234,7 +290,15 @@ class _Sides(Strict):
     @field_validator("max_aspect", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return _as_float(value)
+
+    @model_validator(mode="after")
+    def _some_pass(self) -> Self:
+        for name in type(self).model_fields:
+            low, high = getattr(self, name), getattr(self, name.replace("min_", "max_", 1), None)
+            if name.startswith("min_") and low is not None and high is not None and low > high:
+                raise ValueError(f"{name} {shown(low)} is larger than {name.replace('min_', 'max_', 1)} {shown(high)}")
+        return self
 
 
 class ImageFilter(_Sides):
@@ -251,9 +315,9 @@ class VideoFilter(_Sides):
     """Seconds."""
     max_seconds: float | None = Field(default=None, gt=0)
     """Seconds."""
-    min_frames: int | None = Field(default=None, ge=1)
+    min_frames: Count | None = None
     """Frames."""
-    max_frames: int | None = Field(default=None, ge=1)
+    max_frames: Count | None = None
     """Frames."""
     min_fps: float | None = Field(default=None, gt=0)
     """Frames per second, on average."""
@@ -265,7 +329,7 @@ class VideoFilter(_Sides):
     @field_validator("min_seconds", "max_seconds", "min_fps", "max_fps", mode="before")
     @classmethod
     def _numbers(cls, value: Any) -> Any:
-        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        return _as_float(value)
 
 
 class CurateSpec(Strict):
@@ -277,11 +341,11 @@ class CurateSpec(Strict):
     """Drop rows with an image outside of these limits."""
     video: VideoFilter | None = None
     """Drop rows with a video outside of these limits."""
-    deduplicate: Literal["media", "row"] | list[str] | None = None
+    deduplicate: Literal["media", "row"] | Annotated[list[str], Field(min_length=1)] | None = None
     """Keep the first of the rows with the same media, the same everything, or the same values in these columns."""
-    limit: int | None = Field(default=None, ge=1)
+    limit: Count | None = None
     """Keep this many rows of a config, drawn with the seed."""
-    seed: int = 0
+    seed: Seed = 0
     """The seed of `limit`."""
 
     @model_validator(mode="after")

@@ -54,7 +54,7 @@ def read_back(path: Path) -> tuple[Recorded, int]:
         most = _writer_rows_of(fragment.physical_schema)
         if fragment.row_groups:
             size = fragment.row_groups[0].num_rows
-            for batch in fragment.to_batches(batch_size=size, batch_readahead=0, fragment_readahead=0):
+            for batch in _batches(fragment, size):
                 rows += batch.num_rows
                 if batch.num_rows == 1:
                     batches.append(_single(batch))
@@ -63,6 +63,13 @@ def read_back(path: Path) -> tuple[Recorded, int]:
                 else:
                     batches.append(batch.nbytes)
     return {"writer_rows": most, "batches": batches}, rows
+
+
+def _batches(fragment: Any, size: int) -> Iterator[pa.RecordBatch]:
+    """Yield the batches that reading the whole fragment would give, but hold one row group at a time."""
+    for group in range(len(fragment.row_groups)):
+        part = fragment.subset(row_group_ids=[group])
+        yield from part.to_batches(batch_size=size, batch_readahead=0, fragment_readahead=0)
 
 
 def num_bytes(shards: Iterable[Recorded]) -> int:

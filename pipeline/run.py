@@ -85,7 +85,9 @@ def build_dataset(
         ShardwrightError: with what is wrong, what is allowed and what to do; what was done stays.
     """
     recipe = load_recipe(recipe_path)
-    workspace = Workspace(work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache)
+    workspace = Workspace(
+        work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache.absolute()
+    )
     reports = []
     with ExitStack() as stack:
         stack.enter_context(locked(workspace.work))

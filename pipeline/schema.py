@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
@@ -14,6 +15,7 @@ from pipeline.column_type import (
     Json,
     ListOf,
     Scalar,
+    TypeMistake,
     arrow_type,
     feature_json,
     feature_yaml,
@@ -21,7 +23,17 @@ from pipeline.column_type import (
     parse_type,
 )
 from pipeline.conversation import Ready, Turn, check_conversation
-from pipeline.document import Document, Strict, check, nearest, read_document
+from pipeline.document import (
+    Document,
+    Location,
+    Strict,
+    check,
+    mistakes_of,
+    nearest,
+    read_document,
+    salvage,
+    shown,
+)
 from pipeline.errors import Mistake, RecipeError
 
 if TYPE_CHECKING:
@@ -55,8 +67,12 @@ class ColumnSpec(Strict):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, value: Any) -> Any:
-        if isinstance(value, str) or (isinstance(value, dict) and len(value) == 1 and "type" not in value):
+        if isinstance(value, str):
             return {"type": value}
+        if isinstance(value, dict) and len(value) == 1:
+            (key,) = value
+            if key not in cls.model_fields and get_close_matches(key, ("list", "struct", "class_label"), n=1):
+                return {"type": value}
         return value
 
 
@@ -135,28 +151,31 @@ class Schema:
         return [{"name": name, **feature_yaml(column.type, embedded=embedded)} for name, column in self.columns.items()]
 
 
-_CONVERSATION: TypeAdapter[list[Turn]] = TypeAdapter(list[Turn])
-
-
 def load_schema(path: Path, *, shown_as: str | None = None) -> Schema:
     """Read and check a schema; raises RecipeError with every mistake in it."""
     document = read_document(path, shown_as=shown_as)
     spec, mistakes = check(SchemaSpec, document)
+    lost: set[Location] = set()
+    if spec is None:
+        spec, lost = salvage(SchemaSpec, document)
     if spec is None:
         raise RecipeError(mistakes)
     columns: dict[str, Column] = {}
     for name, rules in spec.columns.items():
         try:
-            kind = parse_type(rules.type)
-        except ValueError as error:
-            mistakes.append(document.mistake(("columns", name, "type"), str(error)))
+            columns[name] = Column(name=name, type=parse_type(rules.type), rules=rules)
+        except TypeMistake as error:
+            place: Location = ("columns", name)
+            place = (*place, "type") if (*place, "type") in document.lines else place
+            mistakes.append(document.mistake((*place, *error.place), str(error)))
             continue
-        columns[name] = Column(name=name, type=kind, rules=rules)
         mistakes += _check_rules(document, columns[name])
-    if mistakes:
-        raise RecipeError(mistakes)
-    conversation, mistakes = _conversation(document, spec, columns)
-    mistakes += _check_placeholders(document, spec, columns)
+    written = document.value.get("columns")
+    types: dict[str, ColumnType | None] = dict.fromkeys(written if isinstance(written, dict) else ())
+    types |= {name: column.type for name, column in columns.items()}
+    conversation, found = _conversation(document, spec, types)
+    mistakes += found if ("conversation",) not in lost else []
+    mistakes += _check_placeholders(document, spec, types)
     if mistakes:
         raise RecipeError(mistakes)
     return Schema(
@@ -168,6 +187,15 @@ def load_schema(path: Path, *, shown_as: str | None = None) -> Schema:
     )
 
 
+def _fits(value: Any, kind: ColumnType) -> bool:
+    """Tell whether a column of plain values could hold a value at all."""
+    if not isinstance(kind, Scalar) or kind.dtype == "string":
+        return isinstance(value, str)
+    if kind.dtype == "bool":
+        return isinstance(value, bool)
+    return type(value) is int or (type(value) is float and kind.dtype.startswith("float"))
+
+
 def _check_rules(document: Document, column: Column) -> list[Mistake]:
     rules, kind = column.rules, column.type
     mistakes = []
@@ -175,29 +203,44 @@ def _check_rules(document: Document, column: Column) -> list[Mistake]:
     def mistake(key: str, message: str) -> None:
         mistakes.append(document.mistake(("columns", column.name, key), message))
 
+    if media_kind(kind) and rules.values is not None:
+        mistake("values", "an image or video has no list of values")
+        return mistakes
     text = kind == Scalar("string")
     number = isinstance(kind, Scalar) and kind.dtype.startswith(("int", "uint", "float"))
     if not column.name.strip() or column.name.startswith("__"):
-        mistakes.append(document.mistake(("columns", column.name), "a column name is not blank and starts not with __"))
+        mistakes.append(
+            document.mistake(("columns", column.name), "a column name is not blank and does not start with __")
+        )
     for key in ("min", "max"):
         if getattr(rules, key) is not None and not number:
-            mistake(key, "only a number has a smallest and a largest value")
+            mistake(key, f"`{key}` goes with a number, and this column is none")
     if rules.min is not None and rules.max is not None and rules.min > rules.max:
         mistake("min", f"min {rules.min} is larger than max {rules.max}")
     for key in ("min_length", "max_length"):
         if getattr(rules, key) is not None and not (text or column.is_list):
-            mistake(key, "only a text or a list has a length")
+            mistake(key, f"`{key}` goes with a text or a list, and this column is neither")
     if rules.min_length is not None and rules.max_length is not None and rules.min_length > rules.max_length:
         mistake("min_length", f"min_length {rules.min_length} is larger than max_length {rules.max_length}")
     if rules.pattern is not None:
         if not text:
-            mistake("pattern", "only a text has a pattern")
+            mistake("pattern", "`pattern` goes with a text, and this column is none")
         try:
             re.compile(rules.pattern)
         except re.error as error:
-            mistake("pattern", f"{rules.pattern!r} is not a regular expression: {error}")
-    if rules.values is not None and not (text or number or kind == Scalar("bool")):
-        mistake("values", "only a text, a number or a bool has a list of values")
+            mistake("pattern", f"{shown(rules.pattern)} is not a regular expression: {error}")
+        except (RecursionError, OverflowError):
+            mistake("pattern", f"{shown(rules.pattern)} is too much for a regular expression")
+    if rules.values is not None and not isinstance(kind, ClassLabel):
+        if not (text or number or kind == Scalar("bool")):
+            mistake("values", "only a text, a number or a bool has a list of values")
+        else:
+            for position, value in enumerate(rules.values):
+                if not _fits(value, kind):
+                    place = ("columns", column.name, "values", position)
+                    mistakes.append(document.mistake(place, f"{shown(value)} is never a value of this column"))
+        if not rules.values:
+            mistake("values", "an empty list of values allows nothing")
     if rules.unique and (column.media or isinstance(kind, Json | ListOf)):
         mistake("unique", "only a plain value can be unique; use `curate: [{deduplicate: media}]` for media")
     if isinstance(kind, ClassLabel) and rules.values is not None:
@@ -205,51 +248,41 @@ def _check_rules(document: Document, column: Column) -> list[Mistake]:
     return mistakes
 
 
+_CONVERSATION: TypeAdapter[list[Turn]] = TypeAdapter(list[Turn])
+
+
 def _conversation(
-    document: Document, spec: SchemaSpec, columns: dict[str, Column]
+    document: Document, spec: SchemaSpec, types: dict[str, ColumnType | None]
 ) -> tuple[list[Turn] | Ready | None, list[Mistake]]:
     if spec.conversation is None:
         return None, []
+    place: Location = ("conversation",)
+    if not spec.conversation or not isinstance(spec.conversation, dict | list):
+        what = f"{shown(spec.conversation)} is no conversation"
+        return None, [document.mistake(place, what, "a list of turns, or `column` with a column of messages")]
     parsed: list[Turn] | Ready
+    ready = isinstance(spec.conversation, dict)
     try:
-        if isinstance(spec.conversation, dict):
-            parsed = Ready.model_validate(spec.conversation)
-        else:
-            parsed = _CONVERSATION.validate_python(spec.conversation)
+        parsed = (Ready.model_validate if ready else _CONVERSATION.validate_python)(spec.conversation)
     except ValidationError as error:
-        mistakes = []
-        for detail in error.errors(include_url=False):
-            place = ("conversation", *detail["loc"])
-            message = detail["msg"].removeprefix("Value error, ")
-            if detail["type"] == "extra_forbidden":
-                known = (
-                    Ready.model_fields
-                    if isinstance(spec.conversation, dict)
-                    else {*Turn.model_fields, *("text", "image", "video")}
-                )
-                mistakes.append(document.mistake(place, "unknown key", nearest(str(place[-1]), known)))
-            else:
-                mistakes.append(document.mistake(place, message))
-        return None, mistakes
-    types = {name: column.type for name, column in columns.items()}
+        return None, mistakes_of(error, Ready if ready else list[Turn], document, place)
     found = check_conversation(parsed, types)
-    return parsed, [document.mistake(("conversation", *place), message, hint) for place, message, hint in found]
+    return parsed, [document.mistake((*place, *inner), message, hint) for inner, message, hint in found]
 
 
-def _check_placeholders(document: Document, spec: SchemaSpec, columns: dict[str, Column]) -> list[Mistake]:
+def _check_placeholders(document: Document, spec: SchemaSpec, types: dict[str, ColumnType | None]) -> list[Mistake]:
     mistakes = []
     for number, rule in enumerate(spec.placeholders):
-        place = ("placeholders", number)
-        if rule.column not in columns:
-            mistakes.append(
-                document.mistake((*place, "column"), f"unknown column {rule.column!r}", nearest(rule.column, columns))
-            )
-        elif columns[rule.column].type != Scalar("string"):
-            mistakes.append(document.mistake((*place, "column"), f"the column {rule.column!r} holds no text"))
-        if rule.media not in columns:
-            mistakes.append(
-                document.mistake((*place, "media"), f"unknown column {rule.media!r}", nearest(rule.media, columns))
-            )
-        elif not columns[rule.media].media:
-            mistakes.append(document.mistake((*place, "media"), f"the column {rule.media!r} holds no image or video"))
+        for key, name in (("column", rule.column), ("media", rule.media)):
+            place = ("placeholders", number, key)
+            if name not in types:
+                mistakes.append(document.mistake(place, f"unknown column {name!r}", nearest(name, types)))
+                continue
+            kind = types[name]
+            if kind is None:
+                continue
+            if key == "column" and kind != Scalar("string"):
+                mistakes.append(document.mistake(place, f"the column {name!r} holds no text"))
+            if key == "media" and not media_kind(kind):
+                mistakes.append(document.mistake(place, f"the column {name!r} holds no image or video"))
     return mistakes

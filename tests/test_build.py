@@ -419,3 +419,54 @@ def test_custom_reader(project: Project) -> None:
     project.write(recipe, IMAGE_AND_TEXT)
     project.build()
     assert project.split("train").column("text").to_pylist() == ["first", "second"]
+
+
+def test_split_by_a_value_of_the_record(project: Project) -> None:
+    """A split can take the rows for which an expression over the raw record holds, also of unpublished columns."""
+    names = project.pictures(6)
+    sides = ["train", "train", "val", "test", "train", "unknown"]
+    project.rows("rows.jsonl", [{"image": n, "text": n, "part": s} for n, s in zip(names, sides, strict=True)])
+    splits = {name: {"where": f"part == '{name}'"} for name in ("train", "val", "test")}
+    project.write({"configs": {"default": {"rows": {"files": "rows.jsonl"}, "splits": splits}}}, IMAGE_AND_TEXT)
+    report = project.build()
+    assert project.split("train").column("text").to_pylist() == [names[0], names[1], names[4]]
+    assert project.split("val").column("text").to_pylist() == [names[2]]
+    assert project.reasons() == [("rows.jsonl", 6, "split.nowhere")]
+    assert report.rows_in == 6
+    splits["train"] = {"share": 1.0}  # of the rows that no `where` takes
+    project.write({"configs": {"default": {"rows": {"files": "rows.jsonl"}, "splits": splits}}}, IMAGE_AND_TEXT)
+    project.build()
+    assert project.split("train").num_rows == 4
+    assert project.reasons() == []
+
+
+def test_templates_know_where_a_record_comes_from(project: Project) -> None:
+    """A template sees the record's source, file, line and split, so that media can lie in folders named by them."""
+    project.pictures(1, "train_images")
+    project.pictures(1, "test_images")
+    for split in ("train", "test"):
+        project.rows(f"{split}.jsonl", [{"name": "0000", "n": split}])
+    recipe = {
+        "configs": {"default": {"splits": {name: {"files": f"{name}.jsonl"} for name in ("train", "test")}}},
+        "fields": {"text": "{{ record.file }}:{{ record.line }}"},
+        "media": {"image": {"from": "name", "path": "{{ record.split }}_images/{{ item }}.png"}},
+    }
+    recipe["configs"]["default"]["split_by"] = {"leaks": "keep"}
+    project.write(recipe, IMAGE_AND_TEXT)
+    project.build()
+    assert project.split("test").column("text").to_pylist() == ["test.jsonl:1"]
+
+
+def test_no_split_is_left_empty_by_large_groups(project: Project) -> None:
+    """When there are as many groups as splits, each split gets one, whatever the seed."""
+    first, second = project.pictures(2)
+    project.rows("rows.jsonl", [{"image": name, "text": "x"} for name in (first, first, second)])
+    for seed in range(4):
+        config = {
+            "rows": {"files": "rows.jsonl"},
+            "splits": {"train": "rest", "test": {"count": 1}},
+            "split_by": {"seed": seed},
+        }
+        project.write({"configs": {"default": config}}, IMAGE_AND_TEXT)
+        project.build()
+        assert {project.split("train").num_rows, project.split("test").num_rows} == {1, 2}

@@ -31,7 +31,7 @@ from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
-from pipeline.workspace import read_json, remove_leftovers, write_json, writing
+from pipeline.workspace import read_json, remove_file, remove_leftovers, write_json, writing
 
 if TYPE_CHECKING:
     import os
@@ -51,6 +51,8 @@ CHUNK_FILES, CHUNK_BYTES = 64, 32 << 20
 """Media that one task hashes and probes."""
 RACY_NS = 2_000_000_000
 """A file changed this shortly before it was looked at may change again without its times showing it."""
+PATH_BYTES = 100
+"""About what the published path of a medium beside the shards weighs."""
 MAX_CELL_BYTES = 2**31 - 1 - (1 << 20)
 """Embedded media of one row and column: Arrow's binary type counts bytes in 32 bits."""
 
@@ -120,6 +122,8 @@ def run(build: Build) -> StageReport:
             meta = read_json(meta_path(build, file))
             state = finder.state()
             if meta is None or meta["state"] != state or not meta["settled"]:
+                # a kill from here on must not leave counts beside a plan of another state
+                remove_file(meta_path(build, file))
                 fresh = _plan(build, config, file, finder, progress)
                 report.skipped = report.skipped and meta is not None and meta["plan"] == fresh["plan"]
                 meta = {**fresh, "state": state}
@@ -267,8 +271,8 @@ def _plan(build: Build, config: Config, file: AnnotationFile, finder: _Finder, p
                         message=rejected.message,
                         media=rejected.value,
                     )
-                embedded = sum(medium["size"] for medium in row or []) if build.recipe.embedded else 0
-                rows.append({"ok": row is not None, "line": line, "bytes": weight + embedded, "media": row or []})
+                sizes = [medium["size"] if build.recipe.embedded else PATH_BYTES for medium in row or []]
+                rows.append({"ok": row is not None, "line": line, "bytes": weight + sum(sizes), "media": row or []})
                 media += len(row or [])
                 size += sum(medium["size"] for medium in row or [])
                 digest.update(

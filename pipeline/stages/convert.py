@@ -5,6 +5,7 @@ the same is not converted again. A records file has the schema's value columns, 
 
     __line              int64                            where the record starts
     __bytes             int64                            what its values weigh, for cutting shards
+    __split             int16                            the first split whose `where` takes the record; -1: none
     __media.<column>    list<struct<value, object>>      what a media column asks for: a path as written, or
                                                          the hash of a medium that came inside the annotation
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,7 +35,7 @@ from pipeline.readers.record import BadRecord, Batch, ReadOptions
 from pipeline.recipe import all_rows
 from pipeline.rejects import RejectWriter
 from pipeline.report import StageReport
-from pipeline.template import Template
+from pipeline.template import Expression, Template
 from pipeline.workspace import Workspace, read_json, remove_leftovers, write_json, writing
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import FieldSpec, MediaSpec, RowsSpec
     from pipeline.schema import Column, Schema
 
-VERSION = 1
+VERSION = 2
 NAME = "convert"
 
 ASK_TYPE = pa.list_(pa.struct({"value": pa.string(), "object": pa.string()}))
@@ -147,6 +149,7 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
             for name, media in config.media.items()
         },
         config.schema.source,
+        [split.where for split in config.splits.values()],
     )[:32]
 
 
@@ -281,8 +284,15 @@ class _Converter:
             _MediaColumn(column, task.config.media.get(column.name), store) for column in self.schema.media_columns
         ]
         self.checks = _row_checks(self.schema)
+        self.file = task.file
+        self.wheres = [
+            (number, Expression(split.where))
+            for number, split in enumerate(task.config.splits.values())
+            if split.where is not None
+        ]
         used = {name for values in self.values for name in values.reads}
         used |= {name for media in self.media for name in media.reads}
+        used |= {name for _, where in self.wheres for name in where.columns}
         self._used = used
         self._seen: set[str] = set()
         self._keys: set[tuple[str, ...]] = set()
@@ -300,20 +310,40 @@ class _Converter:
                 if len(self._keys) < 10_000:
                     self._keys.add(keys)
                 self._seen.update(keys)
-        arrays = {column.name: column.convert(batch.rows, bad) for column in self.values}
-        asks = {column.name: column.asks(batch.rows, bad) for column in self.media}
+        records = [
+            {"source": self.file.source, "file": self.file.name, "line": line, "split": self.file.split}
+            for line in batch.lines
+        ]
+        arrays = {column.name: column.convert(batch.rows, records, bad) for column in self.values}
+        asks = {column.name: column.asks(batch.rows, records, bad) for column in self.media}
+        splits = self._splits(batch.rows, records, bad)
         if self.checks:
             self._check_rows(arrays, asks, bad)
         lines = pa.array(batch.lines, pa.int64())
         names, columns = list(arrays), list(arrays.values())
         weights = _weights(columns, len(batch.rows))
         table = pa.Table.from_arrays(
-            [*columns, lines, weights, *(pa.array(values, ASK_TYPE) for values in asks.values())],
-            names=[*names, "__line", "__bytes", *(f"__media.{name}" for name in asks)],
+            [*columns, lines, weights, splits, *(pa.array(values, ASK_TYPE) for values in asks.values())],
+            names=[*names, "__line", "__bytes", "__split", *(f"__media.{name}" for name in asks)],
         )
         if bad:
             table = table.filter(pa.array([position not in bad for position in range(len(batch.rows))]))
         return table
+
+    def _splits(
+        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
+    ) -> pa.Array:
+        """Return for each row the first split whose `where` takes it, or -1."""
+        chosen = [-1] * len(rows)
+        for position, row in enumerate(rows) if self.wheres else ():
+            try:
+                for number, where in self.wheres:
+                    if where.evaluate(row, record=records[position]):
+                        chosen[position] = number
+                        break
+            except RowRejected as error:
+                bad.setdefault(position, error)
+        return pa.array(chosen, pa.int16())
 
     def _check_rows(self, arrays: dict[str, pa.Array], asks: dict[str, list[Any]], bad: dict[int, RowRejected]) -> None:
         """Run the checks that look at a whole row: placeholders and the conversation."""
@@ -396,19 +426,21 @@ class _ValueColumn:
         self.conformer = ColumnConformer(column, field, untyped=untyped and self.template is None)
         self.reads = self.template.columns if self.template else {self.source}
 
-    def convert(self, rows: list[dict[str, Any]], bad: dict[int, RowRejected]) -> pa.Array:
+    def convert(
+        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
+    ) -> pa.Array:
         """Return the column of a batch."""
         if self.template is not None:
-            values = [self._rendered(row, position, bad) for position, row in enumerate(rows)]
+            values = [self._rendered(row, records[position], position, bad) for position, row in enumerate(rows)]
         else:
             source = self.source
             values = [row.get(source, MISSING) for row in rows]
         return self.conformer.conform(values, bad)
 
-    def _rendered(self, row: dict[str, Any], position: int, bad: dict[int, RowRejected]) -> Any:
+    def _rendered(self, row: dict[str, Any], record: dict[str, Any], position: int, bad: dict[int, RowRejected]) -> Any:
         assert self.template is not None
         try:
-            return self.template.render(row)
+            return self.template.render(row, record=record)
         except RowRejected as error:
             bad.setdefault(position, RowRejected(error.code, f"{self.name}: {error.message}"))
             return None
@@ -435,18 +467,20 @@ class _MediaColumn:
         self.inline = False
         """Did any medium come inside the annotation?"""
 
-    def asks(self, rows: list[dict[str, Any]], bad: dict[int, RowRejected]) -> list[list[dict[str, Any]] | None]:
+    def asks(
+        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
+    ) -> list[list[dict[str, Any]] | None]:
         """Return for each row of a batch the media it asks for."""
         result: list[list[dict[str, Any]] | None] = []
         for position, row in enumerate(rows):
             try:
-                result.append(self._asked(row))
+                result.append(self._asked(row, records[position]))
             except RowRejected as error:
                 bad.setdefault(position, RowRejected(error.code, f"{self.name}: {error.message}"))
                 result.append(None)
         return result
 
-    def _asked(self, row: dict[str, Any]) -> list[dict[str, Any]] | None:
+    def _asked(self, row: dict[str, Any], record: dict[str, Any]) -> list[dict[str, Any]] | None:
         value = True if self.path_only else row.get(self.source)
         items = value if isinstance(value, list) else ([] if value is None or value == "" else [value])
         rules = self.column.rules
@@ -461,9 +495,9 @@ class _MediaColumn:
                 raise RowRejected("schema.rule", f"{len(items)} media; at most {rules.max_length} are allowed")
         if not items and value is None and self.column.is_list:
             return None
-        return [self._ask(item, row) for item in items]
+        return [self._ask(item, row, record) for item in items]
 
-    def _ask(self, item: Any, row: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, item: Any, row: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
         data = None if self.path_only else inline_bytes(item)
         if data is not None:
             self.inline = True
@@ -471,7 +505,7 @@ class _MediaColumn:
             return {"value": name if isinstance(name, str) else None, "object": self.store.put(data)}
         if isinstance(item, dict) and isinstance(item.get("path"), str):
             item = item["path"]
-        path = self.template.render(row, item=item) if self.template else item
+        path = self.template.render(row, item=item, record=record) if self.template else item
         if not isinstance(path, str):
             raise RowRejected("media.type", f"{shown(path)} is no path")
         try:
@@ -494,21 +528,23 @@ class _RecordsWriter:
         from pipeline.column_type import arrow_type
 
         fields = [pa.field(column.name, arrow_type(column.type)) for column in self.schema.value_columns]
-        fields += [pa.field("__line", pa.int64()), pa.field("__bytes", pa.int64())]
+        fields += [pa.field("__line", pa.int64()), pa.field("__bytes", pa.int64()), pa.field("__split", pa.int16())]
         fields += [pa.field(f"__media.{column.name}", ASK_TYPE) for column in self.schema.media_columns]
         self._arrow = pa.schema(fields)
-        self._context = writing(self.path)
-        self._temporary = self._context.__enter__()
-        self._writer = pq.ParquetWriter(self._temporary, self._arrow, use_dictionary=False)
+        with ExitStack() as stack:
+            temporary = stack.enter_context(writing(self.path))
+            self._writer = stack.enter_context(pq.ParquetWriter(temporary, self._arrow, use_dictionary=False))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+            return
+        with self._stack:
             self._flush()
-        self._writer.close()
-        self._context.__exit__(kind, error, trace)
 
     def write(self, table: pa.Table) -> None:
         """Add rows."""

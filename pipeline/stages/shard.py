@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,9 @@ def run(build: Build) -> StageReport:
             write_json(_facts_path(build, result["name"]), shards[result["name"]])
             progress.advance(rows[result["name"]])
     written = [task.path for task in tasks]
+    looked_ns = time.time_ns()
     stats = [(path, path.stat(), shards[task.name]["sha256"]) for path, task in zip(written, tasks, strict=True)]
-    build.store.adopt(stats)
+    build.store.adopt(stats, looked_ns=looked_ns)
     kept_beside = write_beside(build, beside, report)
     _forget_old(build, {*shards, *kept_beside})
     report.rows_in = report.rows_out = sum(shard["rows"] for shard in shards.values())
@@ -278,7 +280,7 @@ def _row_group(
     names = [column.name for column in task.schema.value_columns]
     asks = [f"__media.{column.name}" for column in task.schema.media_columns if column.is_list]
     values = pa.concat_tables(
-        [table for part in parts for table in take_rows(part.records, part.rows, [*names, *asks, "__line"])]
+        [table for part in parts for table in take_rows(part.records, part.rows, [*names, *asks] or ["__line"])]
     )
     plans = pa.concat_tables([table for part in parts for table in take_rows(part.plan, part.rows, ["media"])])
     media = plans.column("media").to_pylist()
@@ -291,7 +293,7 @@ def _row_group(
         else:
             assert column.rules.nullable or all(rows)
             columns[column.name] = _media_column(task, rows, store)
-    table = pa.Table.from_arrays([_one_chunk(columns[name]) for name in schema.names], schema=schema)
+    table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
     return table, sum(len(row) for row in media)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.build import Build
     from pipeline.recipe import Config
 
-VERSION = 2
+VERSION = 3
 NAME = "split"
 
 
@@ -80,30 +80,34 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     sides = _fixed_sides(build, config, samples)
     _divide(build, config, samples, groups=groups, keys=keys, sides=sides)
     names = list(config.splits)
+    nowhere = sides == -1
     leaked = np.zeros(len(sides), bool)
     shared = 0
     if config.group != "none":
-        leaked, shared = _leaks(sides, groups, len(names))
+        leaked[~nowhere], shared = _leaks(sides[~nowhere], groups[~nowhere], len(names))
     if config.leaks == "keep":
         leaked[:] = False
     else:
         shared = 0
     files = build.files_of(config.name)
     with RejectWriter(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
-        for position in np.flatnonzero(leaked):
+        for position in np.flatnonzero(leaked | nowhere):
             row = samples.slice(int(position), 1).to_pylist()[0]
             file = files[row["file"]]
             what = "its media" if config.group == "media" else f"its {config.group}"
             rejects.add(
-                split=names[sides[position]],
+                split=None if nowhere[position] else names[sides[position]],
                 source=file.source,
                 file=file.name,
                 line=row["line"],
-                reason="split.leak",
-                message=f"{what} also stand in a smaller split, which keeps them",
+                reason="split.nowhere" if nowhere[position] else "split.leak",
+                message="no split takes it"
+                if nowhere[position]
+                else f"{what} also stand in a smaller split, which keeps them",
             )
-    kept = samples.append_column("split", pa.array(sides, pa.int32())).filter(pa.array(~leaked))
-    counts = {name: int((sides[~leaked] == number).sum()) for number, name in enumerate(names)}
+    stays = ~(leaked | nowhere)
+    kept = samples.append_column("split", pa.array(sides, pa.int32())).filter(pa.array(stays))
+    counts = {name: int((sides[stays] == number).sum()) for number, name in enumerate(names)}
     empty = [name for name, count in counts.items() if not count]
     if empty:
         raise SourceError(
@@ -162,6 +166,9 @@ def _fixed_sides(build: Build, config: Config, samples: pa.Table) -> np.ndarray:
     for number, file in enumerate(build.files_of(config.name)):
         if file.split is not None:
             sides[numbers == number] = names.index(file.split)
+    if any(split.where is not None for split in config.splits.values()):
+        for first, rows in iter_values(build, samples, config.name, ["__split"]):
+            sides[first : first + len(rows)] = [row["__split"] for row in rows]
     for number, split in enumerate(config.splits.values()):
         if split.first is not None:
             sides[: split.first] = number
@@ -175,14 +182,15 @@ def _divide(
 ) -> None:
     """Give every sample that has no side yet one: by count, share or as the rest."""
     free = np.flatnonzero(sides == -1)
-    if not len(free):
+    drawn = [split for split in config.splits.values() if split.share or split.count or split.rest]
+    if not len(free) or not drawn:
         return
     # a group that a fixed side holds too is drawn like any other; the leak rule then keeps it on the smaller side
     _, firsts, group_of = np.unique(groups[free], return_index=True, return_inverse=True)
     sizes = np.bincount(group_of)
     places = np.array([draw(config.seed, config.name, keys[position]) for position in free[firsts]])
     order = np.argsort(places, kind="stable")
-    splits, rows = _quotas(config, len(free), samples.num_rows)
+    splits, rows = _quotas(config, len(free), _shared_out(config, len(free), samples.num_rows))
     strata = np.zeros(len(order), np.int64)
     quotas = rows[np.newaxis]
     if config.stratify is not None:
@@ -198,7 +206,21 @@ def _divide(
         chosen = np.minimum(np.searchsorted(np.maximum.accumulate(ends), middles, side="right"), len(rows) - 1)
         side_of_group[members] = splits[chosen]
         owed = ends - np.cumsum(np.bincount(chosen, weights=sizes[members], minlength=len(rows)))
+    _leave_none_empty(side_of_group, sizes, order, splits[rows > 0])
     sides[free] = side_of_group[group_of]
+
+
+def _leave_none_empty(side_of_group: np.ndarray, sizes: np.ndarray, order: np.ndarray, splits: np.ndarray) -> None:
+    """Give a split that large groups have squeezed out the smallest group of the split that has most rows."""
+    for split in splits:
+        if (side_of_group == split).any():
+            continue
+        givers = [other for other in splits if (side_of_group == other).sum() > 1]
+        if not givers:
+            return
+        giver = max(givers, key=lambda other: int(sizes[side_of_group == other].sum()))
+        members = order[side_of_group[order] == giver]
+        side_of_group[members[np.argmin(sizes[members])]] = split
 
 
 def _spread(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -216,6 +238,11 @@ def _spread(strata: np.ndarray, rows: np.ndarray) -> np.ndarray:
         lacking[chosen] -= 1
     assert not lacking.any()
     return quotas
+
+
+def _shared_out(config: Config, free: int, total: int) -> int:
+    """Return the rows that shares are shares of: all, or with `where` those that no `where` takes."""
+    return free if any(split.where is not None for split in config.splits.values()) else total
 
 
 def _quotas(config: Config, free: int, total: int) -> tuple[np.ndarray, np.ndarray]:
