@@ -54,6 +54,8 @@ _KINDS = {
     list: "a list",
     dict: "a mapping",
 }
+_BLANKS = " \t\r\n"
+"""What may stand around a number; Python's own `strip` takes control characters too."""
 _WORDS = {"true": True, "false": False}
 
 
@@ -252,7 +254,7 @@ class ColumnConformer:
                 if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
                     return value
                 if self.untyped and isinstance(value, str):
-                    if not value.strip():
+                    if not value.strip(_BLANKS):
                         return None
                     if len(value) < 10 and _INTEGER.match(value) and 0 <= int(value) < len(names):
                         return int(value)
@@ -371,7 +373,7 @@ def _exact_float(value: int, dtype: str) -> float | None:
 
 def _from_untyped(value: str, dtype: str, name: str) -> Any:
     """Read the text of a CSV cell as the schema's type: canonical numbers only, so that "007" is no number."""
-    text = value.strip()
+    text = value.strip(_BLANKS)
     if not text:
         return None
     if dtype == "bool":
@@ -416,7 +418,7 @@ def _parse_text(value: str, field: FieldSpec) -> Any:
     Raises:
         RowRejected: the text is something else.
     """
-    text = value.strip()
+    text = value.strip(_BLANKS)
     if not text:
         return None
     match field.parse:

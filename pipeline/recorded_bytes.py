@@ -23,6 +23,8 @@ WRITER_ROWS = 1_000
 """`datasets.config.DEFAULT_MAX_BATCH_SIZE`."""
 WRITER_ROWS_OF = {"Video": 10, "Image": 100, "Audio": 100, "binary": 100}
 """`datasets.config.ARROW_RECORD_BATCH_SIZE_FOR_*_DATASETS`, by feature; the smallest counts."""
+READ_BYTES = 1 << 20
+"""Bytes read at a time: without, Arrow reads a whole row group before it decodes it."""
 OFFSET_BITS = 32
 """One an element: `nbytes` leaves out the one more that a list or text has."""
 
@@ -46,7 +48,9 @@ def read_back(path: Path) -> tuple[Recorded, int]:
     Raises:
         pyarrow.ArrowInvalid, OSError: the shard is damaged.
     """
-    options = pds.ParquetFragmentScanOptions(page_checksum_verification=True)
+    options = pds.ParquetFragmentScanOptions(
+        page_checksum_verification=True, pre_buffer=False, use_buffered_stream=True, buffer_size=READ_BYTES
+    )
     batches: list[int | Row] = []
     rows = 0
     with path.open("rb") as file:
@@ -67,9 +71,12 @@ def read_back(path: Path) -> tuple[Recorded, int]:
 
 def _batches(fragment: Any, size: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches that reading the whole fragment would give, but hold one row group at a time."""
+    pool = pa.system_memory_pool()  # gives large blocks back at once; Arrow's own keeps them
     for group in range(len(fragment.row_groups)):
         part = fragment.subset(row_group_ids=[group])
-        yield from part.to_batches(batch_size=size, batch_readahead=0, fragment_readahead=0)
+        yield from part.to_batches(
+            batch_size=size, batch_readahead=0, fragment_readahead=0, use_threads=False, memory_pool=pool
+        )
 
 
 def num_bytes(shards: Iterable[Recorded]) -> int:

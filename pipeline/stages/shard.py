@@ -231,7 +231,9 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
                 table, count = _row_group(task, schema, group, store)
                 writer.write_table(table, row_group_size=table.num_rows)
                 media += count
+                del table  # or the next row group would be gathered beside this one
             writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
+        pa.default_memory_pool().release_unused()
         recorded, rows = read_back(temporary)
         assert rows == task.rows, f"{task.name}: wrote {task.rows} rows and read back {rows}"
         sha256, size = hash_file(temporary)

@@ -24,6 +24,8 @@ from pipeline.card_text import (
 from pipeline.errors import RecipeError
 
 CARDS = Path(__file__).parents[1] / "data" / "cards"
+COMPUTED = "this key is computed from the shards (remove it from the human part)"
+UNPAIRED = "marker has no partner, or stands twice (one begin and, below it, one end; or neither)"
 BLOCK = "configs:\n- config_name: default\nsize_categories:\n- n<1K\n"
 
 
@@ -121,7 +123,7 @@ def test_markers_are_filled_in_place() -> None:
 
 
 def test_front_matter_is_what_a_hub_reads() -> None:
-    """The front matter of a finished card is YAML with the human and the generated keys, and no mark stands before it."""
+    """The front matter of a finished card has the human and the generated keys, and no mark stands before it."""
     once = joined("\ufeff---\npretty_name: Demo\n---\n# Title\n")
     assert once.startswith("---\n")
     front, body = split_front_matter(once)
@@ -145,27 +147,36 @@ def test_the_generated_part_is_known() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("---\na: b\nconfigs: []\n---\n", ["card.md:3: configs: this key is computed from the shards (remove it from the human part)"]),
+        ("---\na: b\nconfigs: []\n---\n", [f"card.md:3: configs: {COMPUTED}"]),
         (
             f"---\na: b\n{YAML_BEGIN}\nconfigs: []\n{YAML_END}\n\nsize_categories: x\n---\n",
-            ["card.md:7: size_categories: this key is computed from the shards (remove it from the human part)"],
+            [f"card.md:7: size_categories: {COMPUTED}"],
         ),
         (
             "---\r\na: b\r\ndataset_info: {}\r\n---\r\n",
-            ["card.md:3: dataset_info: this key is computed from the shards (remove it from the human part)"],
+            [f"card.md:3: dataset_info: {COMPUTED}"],
         ),
         ("---\na: b\na: c\n---\n", ["card.md:3: a: the key stands twice; the first one is on line 2"]),
-        ("---\nA sentence\n---\n", ["card.md:2: the document is a text, not keys with values (it starts like `name: …`)"]),
+        (
+            "---\nA sentence\n---\n",
+            ["card.md:2: the document is a text, not keys with values (it starts like `name: …`)"],
+        ),
         ("---\na: [\n---\n", ["card.md:3: not YAML: a bracket or quote is not closed (check the lines above)"]),
-        (f"---\na: b\n{YAML_BEGIN}\n---\n", ["card.md:3: this begin marker has no partner, or stands twice (one begin and, below it, one end; or neither)"]),
-        (f"---\na: b\n---\n\n{FACTS_END}\n{FACTS_BEGIN}\n", [
-            "card.md:5: this end marker has no partner, or stands twice (one begin and, below it, one end; or neither)",
-            "card.md:6: this begin marker has no partner, or stands twice (one begin and, below it, one end; or neither)",
-        ]),
-        (f"x\n{FACTS_BEGIN}\n", ["card.md:2: this begin marker has no partner, or stands twice (one begin and, below it, one end; or neither)"]),
-        ("a\nb \x80".encode("latin-1"), ["card.md:2: the file is not UTF-8: byte 0x80 is no character (save it as UTF-8)"]),
+        (f"---\na: b\n{YAML_BEGIN}\n---\n", [f"card.md:3: this begin {UNPAIRED}"]),
+        (
+            f"---\na: b\n---\n\n{FACTS_END}\n{FACTS_BEGIN}\n",
+            [
+                f"card.md:5: this end {UNPAIRED}",
+                f"card.md:6: this begin {UNPAIRED}",
+            ],
+        ),
+        (f"x\n{FACTS_BEGIN}\n", [f"card.md:2: this begin {UNPAIRED}"]),
+        (
+            "a\nb \x80".encode("latin-1"),
+            ["card.md:2: the file is not UTF-8: byte 0x80 is no character (save it as UTF-8)"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_have_the_line_of_the_card(tmp_path: Path, text: str | bytes, expected: list[str]) -> None:
     """A mistake in a card names the line where it stands in the file, below generated lines too."""
     assert mistakes(tmp_path / "card.md", text) == expected

@@ -223,6 +223,7 @@ def test_a_message_shows_any_value() -> None:
         ("int64", " 7 ", 7),
         ("int64", "-7", -7),
         ("int64", "007", "schema.type"),
+        ("int64", "7\x1f", "schema.type"),
         ("int64", "-0", "schema.type"),
         ("int64", "+7", "schema.type"),
         ("int64", "7.0", "schema.type"),
@@ -288,7 +289,8 @@ NUMBER = {"parse": "number"}
         (THOUSANDS, "1234", 1234),
         *((THOUSANDS, text, "parse.integer") for text in (
             "1,23", "12,34,567", ",123", "1,,234", "1,234,", "-,123", "1234,567", "+-5", "-+5", "--5", "++5", "+", "-",
-            "1,234.5", "1 234", "1_234", "１,２３４", "٣", "0x1F", "1e3", "nan", "five", ",", "9" * 5_000,
+            "1,234.5", "1 234", "1_234", "\uff11,\uff12\uff13\uff14", "٣", "0x1F", "1e3", "nan", "five", ",",
+            "9" * 5_000,
         )),
         (GERMAN, "1.234,5", 1234.5),
         (GERMAN, "1.234", 1234.0),
@@ -477,7 +479,7 @@ def test_both_ways_agree_and_nothing_is_coerced(drawn: tuple[ColumnType, list[An
 @settings(max_examples=200, deadline=None)
 @given(values=st.lists(fitting(Scalar("int64")) | st.text(max_size=8), max_size=8), untyped=st.booleans())
 def test_any_text_as_a_number(values: list[Any], untyped: bool) -> None:
-    """An arbitrary text in a number's column is exactly that number or has a reason, typed or untyped, parsed or not."""
+    """An arbitrary text in a number's column is exactly that number or has a reason, parsed or not."""
     for field in (None, THOUSANDS, GERMAN):
         for written in ("int64", "float64"):
             for value, out in zip(values, conform(written, values, field=field, untyped=untyped), strict=True):

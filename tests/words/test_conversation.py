@@ -153,7 +153,8 @@ def test_a_turn_that_is_null() -> None:
 
 def test_out_of_a_schema(tmp_path: Path) -> None:
     """A schema's conversation compiles to the same messages."""
-    schema = "name: demo\ncolumns: {images: {list: image}, text: string}\nconversation:\n- user: [image: images, '{{ text }}']\n"
+    columns = "name: demo\ncolumns: {images: {list: image}, text: string}\n"
+    schema = f"{columns}conversation:\n- user: [image: images, '{{{{ text }}}}']\n"
     spec = load(tmp_path, schema=schema).configs["default"].schema.conversation
     assert spec is not None
     (message,) = compile_conversation(spec)({"images": ["a"], "text": "b"})

@@ -22,10 +22,69 @@ from pipeline.recipe_spec import RecipeSpec
 from pipeline.schema import load_schema
 
 WORDS = st.sampled_from(
-    "name schema card sources configs fields media rejects curate shards path files source splits rows share count "
-    "first last rest train test from template default parse limit drop_if image video deduplicate max_bytes max_share "
-    "mine text default columns type list struct class_label min max values pattern conversation user column tokens "
-    "roles placeholders token string int64 json null ~ << {{text}} 0.5 500MB".split()
+    [
+        "name",
+        "schema",
+        "card",
+        "sources",
+        "configs",
+        "fields",
+        "media",
+        "rejects",
+        "curate",
+        "shards",
+        "path",
+        "files",
+        "source",
+        "splits",
+        "rows",
+        "share",
+        "count",
+        "first",
+        "last",
+        "rest",
+        "train",
+        "test",
+        "from",
+        "template",
+        "default",
+        "parse",
+        "limit",
+        "drop_if",
+        "image",
+        "video",
+        "deduplicate",
+        "max_bytes",
+        "max_share",
+        "mine",
+        "text",
+        "default",
+        "columns",
+        "type",
+        "list",
+        "struct",
+        "class_label",
+        "min",
+        "max",
+        "values",
+        "pattern",
+        "conversation",
+        "user",
+        "column",
+        "tokens",
+        "roles",
+        "placeholders",
+        "token",
+        "string",
+        "int64",
+        "json",
+        "null",
+        "~",
+        "<<",
+        "{{text}}",
+        "0.5",
+        "500MB",
+    ]
 )
 TEXTS = st.one_of(WORDS, st.text(max_size=12), st.text("{}[]:&*!|>'\"%@`#,?-~<\n \t\r=", max_size=12))
 SCALARS = st.one_of(
@@ -56,7 +115,7 @@ def outcome(path: Path, load: Any = load_recipe) -> str | None:
         load(path)
     except RecipeError as error:
         for mistake in error.mistakes:
-            lines = Path(mistake.file).read_bytes().count(b"\n") + 1
+            lines = len(Path(mistake.file).read_bytes().decode("utf-8", "replace").splitlines())
             assert 1 <= mistake.line <= lines + 1
             assert mistake.message
         return str(error)
@@ -111,7 +170,7 @@ FULL: dict[str, Any] = {
     "configs": {
         "default": {
             "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "delimiter": ","},
-            "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest"},
+            "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest", "asked": {"where": "a == 3"}},
             "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
             "fields": {
                 "text": {"from": "a", "default": "x"},

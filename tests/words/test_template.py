@@ -88,18 +88,48 @@ def test_backticks(source: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["a{{ z }}", "{{ a ~ z }}", "{{ z|upper }}", "{{ z|string }}", "{{ z|basename }}", "{{ '%s' % z }}", "{{ '%s-%s' % (a, z) }}",
-     "{{ '%s'|format(z) }}", "{{ '{}'.format(z) }}", "{{ holes|join(',') }}", "{{ ','.join(holes) }}", "{{ z|split }}",
-     "{{ z|replace('a', 'b') }}", "{{ z|int }}", "{{ z|trim }}", "{% filter upper %}{{ z }}{% endfilter %}"],
-)  # fmt: skip
+    [
+        "a{{ z }}",
+        "{{ a ~ z }}",
+        "{{ z|upper }}",
+        "{{ z|string }}",
+        "{{ z|basename }}",
+        "{{ '%s' % z }}",
+        "{{ '%s-%s' % (a, z) }}",
+        "{{ '%s'|format(z) }}",
+        "{{ '{}'.format(z) }}",
+        "{{ holes|join(',') }}",
+        "{{ ','.join(holes) }}",
+        "{{ z|split }}",
+        "{{ z|replace('a', 'b') }}",
+        "{{ z|int }}",
+        "{{ z|trim }}",
+        "{% filter upper %}{{ z }}{% endfilter %}",
+    ],
+)
 def test_null_is_never_the_word_none(source: str) -> None:
     """A null on its way into a text is an error, through `~`, filters, formats and joins too."""
     assert rendered(source) == "template.null"
     assert rendered("{{ z or '' }}!") == "!"
 
 
-@pytest.mark.parametrize("source", ["{{ nope }}", "x{{ nope }}", "{{ nope.a }}", "{{ row.nope }}", "{{ d.nope }}",
-     "{{ row['nope'] }}", "{{ `no pe` }}", "{{ nope|upper }}", "{{ nope ~ a }}", "{{ dict }}", "{{ lipsum() }}", "{{ cycler }}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ nope }}",
+        "x{{ nope }}",
+        "{{ nope.a }}",
+        "{{ row.nope }}",
+        "{{ d.nope }}",
+        "{{ row['nope'] }}",
+        "{{ `no pe` }}",
+        "{{ nope|upper }}",
+        "{{ nope ~ a }}",
+        "{{ dict }}",
+        "{{ lipsum() }}",
+        "{{ cycler }}",
+    ],
+)
 def test_an_unknown_column(source: str) -> None:
     """A column that the record does not have is an error that names it, and Jinja's own globals are not there."""
     assert rendered(source) == "template.unknown"
@@ -107,12 +137,29 @@ def test_an_unknown_column(source: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["{{ ''.__class__ }}", "{{ ''.__class__.__mro__[1].__subclasses__() }}", "x{{ ''.__class__ }}", "{{ ''['__class__'] }}",
-     "{{ ''|attr('__class__') }}", "{{ row.__init__.__globals__ }}", "{{ '{0.__class__}'.format(a) }}",
-     "{{ '{0.__class__.__mro__}'.format(a) ~ 'x' }}", "{{ words.append(1) }}", "{{ d.update({'k': 2}) }}", "{{ d.clear() }}",
-     "{{ words.__len__() }}", "{{ a.encode() }}", "{{ (a.upper).__self__ }}", "{% set x = d.pop('k') %}{{ x }}",
-     "{% include 'x' %}", "{% import 'x' as y %}", "{% extends 'x' %}", "{{ a.upper }}", "{{ words|map('upper') }}"],
-)  # fmt: skip
+    [
+        "{{ ''.__class__ }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "x{{ ''.__class__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ ''|attr('__class__') }}",
+        "{{ row.__init__.__globals__ }}",
+        "{{ '{0.__class__}'.format(a) }}",
+        "{{ '{0.__class__.__mro__}'.format(a) ~ 'x' }}",
+        "{{ words.append(1) }}",
+        "{{ d.update({'k': 2}) }}",
+        "{{ d.clear() }}",
+        "{{ words.__len__() }}",
+        "{{ a.encode() }}",
+        "{{ (a.upper).__self__ }}",
+        "{% set x = d.pop('k') %}{{ x }}",
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% extends 'x' %}",
+        "{{ a.upper }}",
+        "{{ words|map('upper') }}",
+    ],
+)
 def test_nothing_but_the_record_is_within_reach(source: str) -> None:
     """Attribute escapes, changes of the record, other files and things that are no values are errors."""
     before = repr(ROW)
@@ -126,14 +173,37 @@ DOUBLED = "{% set s = 'a' * 1000000 %}" + "{% set s = s ~ s %}" * 40 + "{{ s }}"
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     "source",
-    ["{{ 'a' * 10**9 }}", "{{ 10**9 * 'a' }}", "{{ [1] * 10**9 }}", "{{ words * wide }}", "{{ 10**10**10 * 10**9999 }}", "{{ n ** wide }}",
-     "{{ 2**4000 * 2**4000 }}", "{{ range(10**9)|list }}", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-     "{{ 'a'.center(wide) }}", "{{ 'a'.zfill(width=wide) }}", "{{ 'a'.rjust(wide) }}", "{{ ('\t' * 1000).expandtabs(wide) }}",
-     "{{ long.replace('', long * 100) }}", "{{ long|replace('', long * 100) }}", "{{ (long * 1000).join([a] * 1000) }}",
-     "{{ [a] * 1000|join(long * 1000) }}", "{{ '%999999999d' % n }}", "{{ '%*d' % (wide, n) }}", "{{ '%999999999d'|format(n) }}",
-     "{{ '{:999999999}'.format(a) }}", "{{ '{:>{}}'.format(a, wide) }}", "{{ '{:{w}}'.format_map({'': 1, 'w': wide}) }}",
-     "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", DOUBLED, DOUBLED.replace("~", "+"), "{{ 1 / 0 }}", "{{ 'a' + 1 }}"],
-)  # fmt: skip
+    [
+        "{{ 'a' * 10**9 }}",
+        "{{ 10**9 * 'a' }}",
+        "{{ [1] * 10**9 }}",
+        "{{ words * wide }}",
+        "{{ 10**10**10 * 10**9999 }}",
+        "{{ n ** wide }}",
+        "{{ 2**4000 * 2**4000 }}",
+        "{{ range(10**9)|list }}",
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ 'a'.center(wide) }}",
+        "{{ 'a'.zfill(width=wide) }}",
+        "{{ 'a'.rjust(wide) }}",
+        "{{ ('\t' * 1000).expandtabs(wide) }}",
+        "{{ long.replace('', long * 100) }}",
+        "{{ long|replace('', long * 100) }}",
+        "{{ (long * 1000).join([a] * 1000) }}",
+        "{{ [a] * 1000|join(long * 1000) }}",
+        "{{ '%999999999d' % n }}",
+        "{{ '%*d' % (wide, n) }}",
+        "{{ '%999999999d'|format(n) }}",
+        "{{ '{:999999999}'.format(a) }}",
+        "{{ '{:>{}}'.format(a, wide) }}",
+        "{{ '{:{w}}'.format_map({'': 1, 'w': wide}) }}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        DOUBLED,
+        DOUBLED.replace("~", "+"),
+        "{{ 1 / 0 }}",
+        "{{ 'a' + 1 }}",
+    ],
+)
 def test_what_runs_away_is_stopped(source: str) -> None:
     """Repetition, powers, padding, nested ranges, doubling and endless recursion are errors, at once."""
     with pytest.raises(RowRejected) as caught:
@@ -209,10 +279,25 @@ def test_columns_are_found(source: str, columns: set[str]) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    ["{{", "{{ }}", "{{ a", "{{ a b }}", "{{ a|nofilter }}", "{{ a|random }}", "{% if %}", "{% do 1 %}", "{{ `` }}", "{{ `x }}", "{{ self }}",
-     "{{ " + "(" * 500 + "n" + ")" * 500 + " }}", "{{ " + "n+" * 20_000 + "n }}", "{{ " + "[" * 150 + "]" * 150 + " }}", "{{ a }}" * 20_000,
-     "{% for x in y %}" * 30 + "{% endfor %}" * 30],
-)  # fmt: skip
+    [
+        "{{",
+        "{{ }}",
+        "{{ a",
+        "{{ a b }}",
+        "{{ a|nofilter }}",
+        "{{ a|random }}",
+        "{% if %}",
+        "{% do 1 %}",
+        "{{ `` }}",
+        "{{ `x }}",
+        "{{ self }}",
+        "{{ " + "(" * 500 + "n" + ")" * 500 + " }}",
+        "{{ " + "n+" * 20_000 + "n }}",
+        "{{ " + "[" * 150 + "]" * 150 + " }}",
+        "{{ a }}" * 20_000,
+        "{% for x in y %}" * 30 + "{% endfor %}" * 30,
+    ],
+)
 def test_what_does_not_compile(source: str) -> None:
     """A template or expression that is wrong, or too much, is a ValueError with a short message."""
     with pytest.raises(
@@ -241,10 +326,63 @@ def test_item_is_there_when_it_is_given() -> None:
 
 
 PIECES = st.sampled_from(
-    ["{{", "}}", "{%", "%}", "{#", "#}", "`", "'", '"', "\\", "a", "z", "n", "words", "d", "row", " ", ".", "|", "~", "+", "*", "**",
-     "(", ")", "[", "]", "{", "}", ",", ":", "if", "else", "for", "in", "set", "endfor", "endif", "upper", "join", "format", "__class__",
-     "1", "9" * 9, "%s", "not", "is", "defined", "macro", "raw", "\n", "é", "\0", "\ud800"]
-)  # fmt: skip
+    [
+        "{{",
+        "}}",
+        "{%",
+        "%}",
+        "{#",
+        "#}",
+        "`",
+        "'",
+        '"',
+        "\\",
+        "a",
+        "z",
+        "n",
+        "words",
+        "d",
+        "row",
+        " ",
+        ".",
+        "|",
+        "~",
+        "+",
+        "*",
+        "**",
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        ":",
+        "if",
+        "else",
+        "for",
+        "in",
+        "set",
+        "endfor",
+        "endif",
+        "upper",
+        "join",
+        "format",
+        "__class__",
+        "1",
+        "9" * 9,
+        "%s",
+        "not",
+        "is",
+        "defined",
+        "macro",
+        "raw",
+        "\n",
+        "é",
+        "\0",
+        "\ud800",
+    ]
+)
 
 
 @settings(max_examples=400, deadline=None)
