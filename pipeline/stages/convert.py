@@ -392,7 +392,7 @@ def _row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:
 
         checks.append(placeholders)
     if schema.conversation is not None and not _cannot_fail(schema):
-        checks.append(compile_conversation(schema.conversation, schema.columns))
+        checks.append(compile_conversation(schema.conversation))
     return checks
 
 
