@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,8 +13,8 @@ from pipeline.errors import RejectsError
 from pipeline.workspace import writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-    from types import TracebackType
 
 REJECT_SCHEMA = pa.schema(
     [
@@ -32,31 +32,25 @@ REJECT_SCHEMA = pa.schema(
 """A row left out: which one, by which stage, for which reason (a stable code), in words, and the medium at fault."""
 
 
-class RejectWriter:
-    """Writes the rejects of one stage and config to one file, and counts them by reason."""
+@contextmanager
+def writing_rejects(path: Path, *, config: str, stage: str) -> Iterator[Rejects]:
+    """Give the rejects of one stage and config to add to; they are written to one file, whole or not at all."""
+    with writing(path) as temporary, pq.ParquetWriter(temporary, REJECT_SCHEMA) as writer:
+        rejects = Rejects(writer, config=config, stage=stage)
+        yield rejects
+        rejects.flush()
+
+
+class Rejects:
+    """The rows that one stage leaves out of one config, counted by reason."""
 
     BUFFER = 10_000
 
-    def __init__(self, path: Path, *, config: str, stage: str) -> None:
-        self.path, self.config, self.stage = path, config, stage
+    def __init__(self, writer: pq.ParquetWriter, *, config: str, stage: str) -> None:
+        self.config, self.stage = config, stage
         self.counts: Counter[str] = Counter()
+        self._writer = writer
         self._rows: list[dict[str, Any]] = []
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            temporary = stack.enter_context(writing(self.path))
-            self._writer = stack.enter_context(pq.ParquetWriter(temporary, REJECT_SCHEMA))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is not None:
-            self._stack.__exit__(kind, error, trace)
-            return
-        with self._stack:
-            self._flush()
 
     def add(
         self,
@@ -85,9 +79,10 @@ class RejectWriter:
             }
         )
         if len(self._rows) >= self.BUFFER:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what is held back."""
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, REJECT_SCHEMA))
             self._rows.clear()

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.manifest import fingerprint
-from pipeline.rejects import RejectWriter
+from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, load_samples, media_facts, write_kept
 from pipeline.template import Expression
@@ -68,7 +68,7 @@ def _curate(build: Build, config: Config, unique: list[str]) -> dict[str, Any]:
     samples = load_samples(build, config.name)
     rows_in = samples.num_rows
     files = build.files_of(config.name)
-    with RejectWriter(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
+    with writing_rejects(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
 
         def drop(dropped: Iterator[Dropped]) -> None:
             nonlocal samples

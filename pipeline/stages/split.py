@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
-from pipeline.rejects import RejectWriter
+from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, media_groups, read_kept, write_kept
 from pipeline.workspace import read_json, remove_file, write_json
@@ -90,7 +90,7 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     else:
         shared = 0
     files = build.files_of(config.name)
-    with RejectWriter(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
+    with writing_rejects(build.workspace.rejects(NAME, config.name), config=config.name, stage=NAME) as rejects:
         for position in np.flatnonzero(leaked | nowhere):
             row = samples.slice(int(position), 1).to_pylist()[0]
             file = files[row["file"]]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import WorkspaceError
-from pipeline.rejects import RejectWriter
+from pipeline.rejects import writing_rejects
 from pipeline.workspace import locked, read_json, remove_leftovers, write_bytes, write_json, writing
 from tests.project import png, tree
 
@@ -58,7 +58,7 @@ def test_an_exception_leaves_the_old_file(tmp_path: Path) -> None:
 
 def write_rejects(path: Path, count: int, size: int) -> None:
     """Write rejects that cannot be compressed to less than their count times their size."""
-    with RejectWriter(path, config="c", stage="s") as rejects:
+    with writing_rejects(path, config="c", stage="s") as rejects:
         for line in range(count):
             rejects.add(
                 split=None, source="s", file="f", line=line, reason="r", message=os.urandom(size).hex() + str(line)
