@@ -470,3 +470,27 @@ def test_no_split_is_left_empty_by_large_groups(project: Project) -> None:
         project.write({"configs": {"default": config}}, IMAGE_AND_TEXT)
         project.build()
         assert {project.split("train").num_rows, project.split("test").num_rows} == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (
+            "def rows(path):\n    yield 1, {'image': 'images/0000.png', 'text': 'x'}\n    1 / 0\n",
+            "after 1 rows: ZeroDiv",
+        ),
+        ("def rows(path):\n    return [('one', {})]\n", "after 0 rows: ValueError"),
+        ("def rows(path):\n    return [7]\n", "after 0 rows: TypeError"),
+        ("def rows(path:\n", "SyntaxError"),
+        ("lines = None\n", "has no function 'rows'"),
+    ],
+)
+def test_broken_custom_reader(project: Project, code: str, words: str) -> None:
+    """A reader of the recipe's own that fails stops the build with its name, the file and the row."""
+    project.pictures(1)
+    (project.source / "index.lst").write_text("0000 first\n", encoding="utf-8")
+    (project.root / "recipes" / "lst.py").write_text(code, encoding="utf-8")
+    recipe = {"configs": {"default": {"splits": {"train": {"files": "*.lst", "reader": "lst.py:rows"}}}}}
+    project.write(recipe, IMAGE_AND_TEXT)
+    with pytest.raises(SourceError, match=words):
+        project.build()

@@ -27,7 +27,7 @@ from pipeline.errors import RowRejected, SourceError
 from pipeline.manifest import fingerprint
 from pipeline.media.store import MediaStore
 from pipeline.readers.read import detect_format, read
-from pipeline.readers.record import BadRecord, Batch, ReadOptions
+from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, ReadOptions
 from pipeline.recipe import all_rows
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
@@ -247,23 +247,39 @@ def _custom_records(task: ConvertTask) -> Iterator[Batch]:
     """Run the recipe's own reader: a function from a path to (line, row) pairs."""
     file, _, name = str(task.rows.reader).partition(":")
     path = task.recipe_folder / file
+    batch, done = Batch(), 0
+    try:
+        for line, row in _function(path, name)(task.file.path):
+            batch.lines.append(int(line))
+            batch.rows.append(dict(row))
+            done += 1
+            if len(batch.rows) >= BATCH_ROWS:
+                yield batch
+                batch = Batch()
+    except SourceError:
+        raise
+    except Exception as error:  # the recipe's own code may raise anything
+        raise SourceError(
+            f"{task.rows.reader} fails on {task.file.name} after {done:,} rows: {type(error).__name__}: {error}",
+            allowed="a function from a path to (line, row) pairs, a row being a mapping",
+            hint="-v shows where in the function",
+        ) from error
+    if batch.rows:
+        yield batch
+
+
+def _function(path: Path, name: str) -> Callable[[Path], Iterable[tuple[int, dict[str, Any]]]]:
+    """Load a function out of a file of the recipe's."""
     spec = importlib.util.spec_from_file_location("shardwright_reader", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    function: Callable[[Path], Iterable[tuple[int, dict[str, Any]]]] | None = getattr(module, name, None)
+    function = getattr(module, name, None)
     if not callable(function):
         raise SourceError(f"{path} has no function {name!r}", hint="mend `reader` in the recipe")
-    batch = Batch()
-    for line, row in function(task.file.path):
-        batch.lines.append(line)
-        batch.rows.append(row)
-        if len(batch.rows) >= 1_000:
-            yield batch
-            batch = Batch()
-    if batch.rows:
-        yield batch
+    found: Callable[[Path], Iterable[tuple[int, dict[str, Any]]]] = function
+    return found
 
 
 @contextmanager

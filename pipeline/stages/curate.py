@@ -11,10 +11,9 @@ import pyarrow as pa
 
 from pipeline.manifest import fingerprint
 from pipeline.rejects import writing_rejects
-from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, load_samples, media_facts, write_kept
+from pipeline.stages.per_config import run_per_config
 from pipeline.template import Expression
-from pipeline.workspace import read_json, remove_file, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.build import Build
     from pipeline.recipe import Config
     from pipeline.recipe_spec import CurateSpec, ImageFilter, VideoFilter
+    from pipeline.report import StageReport
 
 VERSION = 2
 NAME = "curate"
@@ -32,39 +32,23 @@ Dropped = tuple[int, str, str]
 
 def run(build: Build) -> StageReport:
     """Write the samples that stay, config by config."""
-    report = StageReport(stage=NAME, skipped=True)
-    configs = {}
     # what rows weigh depends on where media go, and stands among the samples
     plans = [build.manifest.stages["cache"]["fingerprint"], build.recipe.embedded]
-    with build.display.stage(NAME, len(build.recipe.configs), "configs") as progress:
-        for config in build.recipe.configs.values():
-            unique = [column.name for column in config.schema.value_columns if column.rules.unique]
-            key = fingerprint(
-                VERSION, plans, config.name, unique, [step.model_dump(mode="json") for step in config.curate]
-            )
-            kept = build.workspace.kept(config.name, NAME)
-            meta_file = kept.with_suffix(".json")
-            meta = read_json(meta_file)
-            rejects = build.workspace.rejects(NAME, config.name)
-            if meta is None or meta["key"] != key or not kept.is_file() or not rejects.is_file():
-                report.skipped = False
-                remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key
-                meta = {"key": key, **_curate(build, config, unique)}
-                write_json(meta_file, meta)
-            configs[config.name] = {name: meta[name] for name in ("rows_in", "rows_out", "rejected")}
-            report.rows_in += meta["rows_in"]
-            report.rows_out += meta["rows_out"]
-            for reason, count in meta["rejected"].items():
-                report.rejected[reason] = report.rejected.get(reason, 0) + count
-            progress.advance()
     steps = {
-        name: [step.model_dump(mode="json") for step in config.curate] for name, config in build.recipe.configs.items()
+        name: [_unique(config), [step.model_dump(mode="json") for step in config.curate]]
+        for name, config in build.recipe.configs.items()
     }
+    keys = {name: fingerprint(VERSION, plans, name, rules) for name, rules in steps.items()}
+    report, configs = run_per_config(build, NAME, keys, _curate)
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, plans, steps), "configs": configs})
     return report
 
 
-def _curate(build: Build, config: Config, unique: list[str]) -> dict[str, Any]:
+def _unique(config: Config) -> list[str]:
+    return [column.name for column in config.schema.value_columns if column.rules.unique]
+
+
+def _curate(build: Build, config: Config) -> dict[str, Any]:
     samples = load_samples(build, config.name)
     rows_in = samples.num_rows
     files = build.files_of(config.name)
@@ -88,7 +72,7 @@ def _curate(build: Build, config: Config, unique: list[str]) -> dict[str, Any]:
             if not keep.all():
                 samples = samples.filter(pa.array(keep))
 
-        for column in unique:
+        for column in _unique(config):
             drop(_repeated(build, config, samples, [column], "schema.unique"))
         for step in config.curate:
             drop(_dropped_by(build, config, samples, step))

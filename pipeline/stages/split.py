@@ -17,15 +17,15 @@ import pyarrow as pa
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.rejects import writing_rejects
-from pipeline.report import StageReport
 from pipeline.samples import draw, identities, iter_values, media_groups, read_kept, write_kept
-from pipeline.workspace import read_json, remove_file, write_json
+from pipeline.stages.per_config import run_per_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipeline.build import Build
     from pipeline.recipe import Config
+    from pipeline.report import StageReport
 
 VERSION = 3
 NAME = "split"
@@ -37,34 +37,15 @@ def run(build: Build) -> StageReport:
     Raises:
         SourceError: a split would be empty.
     """
-    report = StageReport(stage=NAME, skipped=True)
-    configs = {}
     curated = build.manifest.stages["curate"]["fingerprint"]
     rules = {name: _rules(config) for name, config in build.recipe.configs.items()}
-    with build.display.stage(NAME, len(build.recipe.configs), "configs") as progress:
-        for config in build.recipe.configs.values():
-            key = fingerprint(VERSION, curated, rules[config.name])
-            kept = build.workspace.kept(config.name, NAME)
-            meta_file = kept.with_suffix(".json")
-            meta = read_json(meta_file)
-            rejects = build.workspace.rejects(NAME, config.name)
-            if meta is None or meta["key"] != key or not kept.is_file() or not rejects.is_file():
-                report.skipped = False
-                remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key
-                meta = {"key": key, **_split(build, config)}
-                write_json(meta_file, meta)
-            configs[config.name] = {
-                name: meta[name] for name in ("rows_in", "rows_out", "rejected", "splits", "shared_groups")
-            }
-            report.rows_in += meta["rows_in"]
-            report.rows_out += meta["rows_out"]
-            for reason, count in meta["rejected"].items():
-                report.rejected[reason] = report.rejected.get(reason, 0) + count
-            if meta["shared_groups"]:
-                report.notes.append(
-                    f"{config.name}: {meta['shared_groups']:,} groups stand on two sides, as `leaks: keep` allows"
-                )
-            progress.advance()
+    keys = {name: fingerprint(VERSION, curated, rule) for name, rule in rules.items()}
+    report, configs = run_per_config(build, NAME, keys, _split)
+    for name, config in configs.items():
+        if config["shared_groups"]:
+            report.notes.append(
+                f"{name}: {config['shared_groups']:,} groups stand on two sides, as `leaks: keep` allows"
+            )
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, curated, rules), "configs": configs})
     return report
 
