@@ -6,15 +6,16 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
 T = TypeVar("T")
@@ -26,21 +27,59 @@ WORTH_A_POOL = 16_000_000
 """Bytes of work under which starting processes costs more than it saves (about half a second)."""
 
 
+LOOK_SECONDS = 0.2
+"""How often the workers' ticks are looked at."""
+
+Advance = Callable[[int], object]
+"""Shows that so much more is done."""
+
+
+def _nothing(amount: int) -> None:
+    """Show nothing."""
+
+
+_advance: Advance = _nothing
+"""What a tick does in this process."""
+
+
+def tick(amount: int = 1) -> None:
+    """Say from inside a task that so much more is done; the stage's progress shows it, wherever the task runs."""
+    _advance(amount)
+
+
 class Executor(Protocol):
     """Spreads tasks; a stage does not know where they run."""
 
-    def map(self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int) -> Iterator[R]:
-        """Yield `task(item)` for each item, in order. `work_bytes` says about how much data there is in all."""
+    def map(
+        self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int, advance: Advance = _nothing
+    ) -> Iterator[R]:
+        """Yield `task(item)` for each item, in order.
+
+        `work_bytes` says about how much data there is in all; `advance` is called with what tasks tick.
+        """
         ...
 
 
 class InProcess:
     """Runs tasks here, one after the other."""
 
-    def map(self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int) -> Iterator[R]:  # noqa: ARG002
+    def map(
+        self,
+        task: Callable[[T], R],
+        items: Iterable[T],
+        *,
+        work_bytes: int,  # noqa: ARG002
+        advance: Advance = _nothing,
+    ) -> Iterator[R]:
         """Yield `task(item)` for each item, in order."""
+        global _advance  # noqa: PLW0603  (a task is a plain function, so its ticks find their way by the process)
         for item in items:
-            yield task(item)
+            before, _advance = _advance, advance
+            try:
+                result = task(item)
+            finally:
+                _advance = before
+            yield result
 
 
 class LocalProcesses:
@@ -49,6 +88,8 @@ class LocalProcesses:
     def __init__(self, workers: int) -> None:
         self.workers = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._ticks: Any = None
+        """A number that all workers add to."""
 
     def __enter__(self) -> Self:
         return self
@@ -60,21 +101,23 @@ class LocalProcesses:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def map(self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int) -> Iterator[R]:
+    def map(
+        self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int, advance: Advance = _nothing
+    ) -> Iterator[R]:
         """Yield `task(item)` for each item, in order; small work, or a single item, stays in this process."""
         items = iter(items)
         first = list(islice(items, 2))
         if work_bytes < WORTH_A_POOL or len(first) < 2:
-            yield from InProcess().map(task, chain(first, items), work_bytes=work_bytes)
+            yield from InProcess().map(task, chain(first, items), work_bytes=work_bytes, advance=advance)
             return
         waiting: deque[Future[R]] = deque()
         try:
             for item in chain(first, items):
                 waiting.append(self._started().submit(task, item))
                 if len(waiting) >= self.workers * IN_FLIGHT:
-                    yield waiting.popleft().result()
+                    yield self._result(waiting.popleft(), advance)
             while waiting:
-                yield waiting.popleft().result()
+                yield self._result(waiting.popleft(), advance)
         except BrokenProcessPool as error:
             self._pool = None
             raise ShardwrightError(
@@ -85,17 +128,38 @@ class LocalProcesses:
             for future in waiting:
                 future.cancel()
 
+    def _result(self, future: Future[R], advance: Advance) -> R:
+        """Wait for a task, and pass on what the workers tick meanwhile."""
+        while True:
+            done, _ = wait([future], timeout=LOOK_SECONDS)
+            with self._ticks.get_lock():
+                ticked, self._ticks.value = self._ticks.value, 0
+            if ticked:
+                advance(ticked)
+            if done:
+                return future.result()
+
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             # forkserver: a forked copy of a process with running Arrow threads may hang
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.shard"])
-            self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_end_with_the_build)
+            self._ticks = context.Value("q", 0)
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=context, initializer=_start_worker, initargs=(self._ticks,)
+            )
         return self._pool
 
 
-def _end_with_the_build() -> None:
-    """End this worker when the build is killed: it must not go on writing beside the next one."""
+def _start_worker(ticks: Any) -> None:
+    """Let this worker's ticks reach the build, and end it with the build: it must not write beside the next one."""
+
+    def add(amount: int) -> None:
+        with ticks.get_lock():
+            ticks.value += amount
+
+    global _advance  # noqa: PLW0603
+    _advance = add
     build = multiprocessing.parent_process()
     assert build is not None
 

@@ -70,6 +70,7 @@ COUNTS: dict[str, dict[str, dict[str, int]]] = {
     "fetv": {"prompts": {"train": 557, "test": 62}, "clips": {"train": 5}},
     "latex_ocr": {
         "published": {"train": 120, "test": 30},
+        "last_rows": {"train": 120, "test": 30},
         "shares": {"train": 120, "validation": 15, "test": 15},
         "test_only": {"test": 30},
     },

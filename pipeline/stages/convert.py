@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.build import AnnotationFile, sum_counts
 from pipeline.column_type import arrow_type
 from pipeline.errors import RowRejected, SourceError
+from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.store import MediaStore
 from pipeline.readers.read import detect_format, read
@@ -81,10 +82,10 @@ def run(build: Build) -> StageReport:
         for file in build.files
         if not _is_done(build, file)
     }
-    with build.display.stage(NAME, len(tasks), "files") as progress:
+    with build.display.stage(NAME, None, "rows") as progress:
         work = sum(task.file.size for task in tasks.values())
-        for _ in build.executor.map(convert_file, tasks.values(), work_bytes=work):
-            progress.advance()
+        for _ in build.executor.map(convert_file, tasks.values(), work_bytes=work, advance=progress.advance):
+            pass
     _forget_old(build)
     counts = [read_json(counts_path(workspace, file)) for file in build.files]
     report = StageReport(stage=NAME, skipped=not tasks)
@@ -194,6 +195,7 @@ def convert_file(task: ConvertTask) -> None:
                 )
                 continue
             rows_in += len(part.rows)
+            tick(len(part.rows))
             bad: dict[int, RowRejected] = {}
             records.write(converter.batch(part, bad))
             for position, error in sorted(bad.items()):

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from pipeline.column_type import MEDIA_STRUCT, feature_json
 from pipeline.cutting import MOST_JOINED, cut, joinable
 from pipeline.errors import SourceError
+from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
 from pipeline.media.store import MediaStore
@@ -105,11 +106,10 @@ def run(build: Build) -> StageReport:
                     tasks.append(task)
     report.skipped = not tasks
     with build.display.stage(NAME, sum(task.rows for task in tasks), "rows") as progress:
-        rows = {task.name: task.rows for task in tasks}
-        for result in build.executor.map(write_shard, tasks, work_bytes=sum(task.bytes for task in tasks)):
+        work = sum(task.bytes for task in tasks)
+        for result in build.executor.map(write_shard, tasks, work_bytes=work, advance=progress.advance):
             shards[result["name"]] = {name: value for name, value in result.items() if name != "name"}
             write_json(_facts_path(build, result["name"]), shards[result["name"]])
-            progress.advance(rows[result["name"]])
     written = [task.path for task in tasks]
     looked_ns = time.time_ns()
     stats = [(path, path.stat(), shards[task.name]["sha256"]) for path, task in zip(written, tasks, strict=True)]
@@ -231,6 +231,7 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
                 table, count = _row_group(task, schema, group, store)
                 writer.write_table(table, row_group_size=table.num_rows)
                 media += count
+                tick(table.num_rows)
                 del table  # or the next row group would be gathered beside this one
             writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
         pa.default_memory_pool().release_unused()
