@@ -72,7 +72,7 @@ def write_recipe(folder: Path, source: Path) -> Path:
 
 
 def timed(command: list[str]) -> tuple[float, float]:
-    """Run a command; returns its seconds and the peak memory of its largest process in MB."""
+    """Run a command; returns its seconds and its peak memory in MB, that of worker processes left out."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
@@ -84,7 +84,7 @@ def timed(command: list[str]) -> tuple[float, float]:
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    results: dict[str, list[tuple[float, float]]] = {"shardwright": [], "shardwright, media known": [], "datasets": []}
+    results: dict[str, list[tuple[float, float]]] = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         total = make_pictures(folder / "source", count)
@@ -105,16 +105,20 @@ def main() -> None:
             str(folder / "cache"),
         ]
         for _ in range(rounds):
-            for name in ("work", "out", "cache", "peer"):
-                shutil.rmtree(folder / name, ignore_errors=True)
-            (folder / "peer").mkdir()
-            results["shardwright"].append(timed(command))
+            for workers in ("1", "2"):
+                for name in ("work", "out", "cache"):
+                    shutil.rmtree(folder / name, ignore_errors=True)
+                results.setdefault(f"shardwright, {workers} at work", []).append(
+                    timed([*command, "--workers", workers])
+                )
             shutil.rmtree(folder / "work")
             shutil.rmtree(folder / "out")
-            results["shardwright, media known"].append(timed(command))
-            results["datasets"].append(
-                timed([sys.executable, "-c", PEER, str(folder / "source"), str(folder / "peer")])
-            )
+            results.setdefault("shardwright, media known", []).append(timed([*command, "--workers", "1"]))
+            results.setdefault("nothing changed", []).append(timed([*command, "--workers", "1"]))
+            shutil.rmtree(folder / "peer", ignore_errors=True)
+            (folder / "peer").mkdir()
+            peer_command = [sys.executable, "-c", PEER, str(folder / "source"), str(folder / "peer")]
+            results.setdefault("datasets", []).append(timed(peer_command))
     peer = statistics.median(seconds for seconds, _ in results["datasets"])
     for name, runs in results.items():
         seconds = statistics.median(seconds for seconds, _ in runs)

@@ -71,12 +71,9 @@ def read_back(path: Path) -> tuple[Recorded, int]:
 
 def _batches(fragment: Any, size: int) -> Iterator[pa.RecordBatch]:
     """Yield the batches that reading the whole fragment would give, but hold one row group at a time."""
-    pool = pa.system_memory_pool()  # gives large blocks back at once; Arrow's own keeps them
     for group in range(len(fragment.row_groups)):
         part = fragment.subset(row_group_ids=[group])
-        yield from part.to_batches(
-            batch_size=size, batch_readahead=0, fragment_readahead=0, use_threads=False, memory_pool=pool
-        )
+        yield from part.to_batches(batch_size=size, batch_readahead=0, fragment_readahead=0, use_threads=False)
 
 
 def num_bytes(shards: Iterable[Recorded]) -> int:
