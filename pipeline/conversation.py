@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.column_type import ListOf, Scalar, Struct, media_kind
-from pipeline.document import Strict, nearest
+from pipeline.document import nearest
 from pipeline.errors import RowRejected
+from pipeline.model_check import Strict
 from pipeline.template import Template, is_template
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a recipe may say: every key of its YAML, with a line on each. `recipe.py` checks it whole."""
+"""What a recipe may say: every key of its YAML, with a line on each. `load_recipe.py` checks it whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
-from pipeline.document import Strict, shown
+from pipeline.document import shown
+from pipeline.model_check import Strict
 from pipeline.template import is_template
 
 MB = 1_000_000

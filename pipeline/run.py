@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.build import Build
 from pipeline.executor import InProcess, LocalProcesses
+from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
 from pipeline.media.store import MediaStore
-from pipeline.recipe import load_recipe
 from pipeline.rejects import check_share, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
 from pipeline.workspace import Workspace, locked

@@ -23,18 +23,9 @@ from pipeline.column_type import (
     parse_type,
 )
 from pipeline.conversation import Ready, Turn, check_conversation
-from pipeline.document import (
-    Document,
-    Location,
-    Strict,
-    check,
-    mistakes_of,
-    nearest,
-    read_document,
-    salvage,
-    shown,
-)
+from pipeline.document import Document, Location, nearest, read_document, shown
 from pipeline.errors import Mistake, RecipeError
+from pipeline.model_check import Strict, check, mistakes_of, salvage
 
 if TYPE_CHECKING:
     from pathlib import Path

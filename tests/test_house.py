@@ -18,6 +18,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "errors",
             "document",
+            "model_check",
+            "load_recipe",
             "template",
             "column_type",
             "conversation",

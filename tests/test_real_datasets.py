@@ -21,7 +21,7 @@ import yaml
 
 from pipeline.conversation import MediaPart, Message, TextPart, compile_conversation
 from pipeline.errors import RejectsError, SourceError
-from pipeline.recipe import load_recipe
+from pipeline.load_recipe import load_recipe
 from pipeline.report import Quiet
 from pipeline.run import BuildReport, Folders, build_dataset
 from tests.project import png

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.card_text import GENERATED_KEYS
 from pipeline.document import read_document
-from pipeline.recipe import load_recipe
+from pipeline.load_recipe import load_recipe
 from pipeline.report import Quiet
 from pipeline.run import Folders, build_dataset
 

@@ -165,9 +165,9 @@ def _prove(project: Project) -> None:
     from pipeline.build import Build
     from pipeline.checks.against_build import check_rows, check_shards
     from pipeline.executor import InProcess
+    from pipeline.load_recipe import load_recipe
     from pipeline.manifest import Manifest
     from pipeline.media.store import MediaStore
-    from pipeline.recipe import load_recipe
     from pipeline.report import Quiet
     from pipeline.stages.validate import raise_errors
     from pipeline.workspace import Workspace

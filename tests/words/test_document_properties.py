@@ -17,7 +17,7 @@ from three_files import CARD, RECIPE, SCHEMA, write
 from pipeline.card_text import load_human_card
 from pipeline.document import parse_document
 from pipeline.errors import RecipeError
-from pipeline.recipe import load_recipe
+from pipeline.load_recipe import load_recipe
 from pipeline.recipe_spec import RecipeSpec
 from pipeline.schema import load_schema
 

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RecipeError
-from pipeline.recipe import load_recipe
+from pipeline.load_recipe import load_recipe
 
 if TYPE_CHECKING:
     from pathlib import Path

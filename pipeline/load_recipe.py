@@ -1,0 +1,430 @@
+"""Loading a recipe: read and checked whole, together with its schemas and its card, before any work starts."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pipeline.card_text import CardText, load_human_card
+from pipeline.conversation import Ready
+from pipeline.document import Document, Location, dotted, nearest, read_document, shown
+from pipeline.errors import Mistake, RecipeError
+from pipeline.model_check import check, salvage
+from pipeline.recipe import Config, Recipe
+from pipeline.recipe_spec import (
+    ConfigSpec,
+    CurateSpec,
+    FieldSpec,
+    MediaSpec,
+    RecipeSpec,
+    RowsSpec,
+)
+from pipeline.schema import Schema, load_schema
+from pipeline.template import Expression, Template
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?\Z")
+"""What both hubs take as a repository name: 96 characters at the most, no `--` and no `..`."""
+_SPLIT_NAME = re.compile(r"(?=.{1,96}\Z)\w+(\.\w+)*\Z", re.ASCII)
+"""`datasets.naming._split_re` (datasets 5.2), in ASCII so that a file name holds it everywhere."""
+_CONFIG_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?\Z")
+"""Stricter than `datasets` (which forbids `<>:/\\|?*`): a config is a folder name and a word of YAML."""
+RESERVED_SPLITS = ("all",)
+"""`load_dataset(split="all")` means every split."""
+RESERVED_CONFIGS = ("media", "readme.md")
+"""A config is a folder beside the card and the media."""
+EMPTY_VALUES = frozenset({"null", "none", "true", "false"})
+"""Names that YAML or a person may read as something else than text."""
+
+
+R = TypeVar("R", bound=RowsSpec)
+S = TypeVar("S", FieldSpec, MediaSpec)
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe with its schemas and card, and check all of it before any work starts.
+
+    Raises:
+        RecipeError: every mistake in the three files at once, with line and nearest valid key.
+    """
+    document = read_document(path)
+    spec, mistakes = check(RecipeSpec, document)
+    if spec is not None:
+        checker = _Checker(path, document, spec)
+        recipe = checker.run()
+        if recipe is None:
+            raise RecipeError(checker.mistakes)
+        return recipe
+    rest, lost = salvage(RecipeSpec, document)
+    if rest is None or ("schema",) in lost:
+        raise RecipeError(mistakes + _mistakes_beside(path, document))
+    checker = _Checker(path, document, rest)
+    checker.run()
+    # What lies on the way to a key that was left out may be wrong only without it.
+    doubtful = {dotted(place[:end]) for place in lost for end in range(1, len(place) + 1)}
+    lines = {mistake.line for mistake in mistakes}
+    for mistake in checker.mistakes:
+        if mistake.file != document.file or (mistake.key not in doubtful and mistake.line not in lines):
+            mistakes.append(mistake)
+    raise RecipeError(mistakes)
+
+
+def _mistakes_beside(path: Path, document: Document) -> list[Mistake]:
+    """Return the mistakes of the schemas and the card that a broken recipe still names."""
+    value = document.value
+    configs = value.get("configs")
+    holders = [value, *(configs.values() if isinstance(configs, dict) else [])]
+    schemas = {str(holder["schema"]) for holder in holders if isinstance(holder, dict) and "schema" in holder}
+    mistakes: list[Mistake] = []
+    here = path.parent
+    wanted: list[tuple[str, Any, str, Callable[[Path], Any]]]
+    wanted = [("schemas", name, ".yaml", load_schema) for name in schemas]
+    wanted.append(("dataset_cards", value.get("card") or value.get("name"), ".md", load_human_card))
+    for folder, name, ending, load in wanted:
+        if not isinstance(name, str):
+            continue
+        for file in _candidates(here, name, folder, ending):
+            if _exists(file, Path.is_file):
+                try:
+                    load(file)
+                except RecipeError as error:
+                    mistakes += error.mistakes
+                break
+    return mistakes
+
+
+def _exists(path: Path, how: Callable[[Path], bool] = Path.exists) -> bool:
+    """Tell whether there is a file or folder; a path that no disk could hold is none."""
+    try:
+        return how(path)
+    except (OSError, ValueError):
+        return False
+
+
+def _candidates(here: Path, name: str, folder: str, ending: str) -> list[Path]:
+    """Return where a schema or card may lie: by name beside the recipe's folder, or by a path from the recipe."""
+    if name.endswith(ending):
+        return [here / name]
+    return [here / folder / f"{name}{ending}", here.parent / folder / f"{name}{ending}"]
+
+
+class _Checker:
+    """Collects the mistakes of one recipe."""
+
+    def __init__(self, path: Path, document: Document, spec: RecipeSpec) -> None:
+        self.path = path
+        self.document = document
+        self.spec = spec
+        self.mistakes: list[Mistake] = []
+        self._schemas: dict[str, Schema | None] = {}
+        written = document.value.get("sources")
+        self.sources = list(written) if isinstance(written, dict) else list(spec.sources)
+        """The names of all sources, those with a mistake of their own too."""
+
+    def run(self) -> Recipe | None:
+        """Check everything; returns the recipe, or None when there are mistakes."""
+        spec = self.spec
+        if not _NAME.match(spec.name) or "--" in spec.name or ".." in spec.name:
+            self._mistake(("name",), f"{spec.name!r} is no name for a dataset", "letters, digits, `-`, `_` and `.`")
+        for name, source in spec.sources.items():
+            if not _CONFIG_NAME.match(name):
+                self._mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
+            self._encoding(("sources", name, "name_encoding"), source.name_encoding)
+            if not _exists(self.path.parent / source.path):
+                self._mistake(
+                    ("sources", name, "path"),
+                    f"there is no file or folder {source.path!r}",
+                    f"paths start at the recipe's folder {self.path.parent}",
+                )
+        configs = {name: self._config(name, config) for name, config in spec.configs.items()}
+        self._same_folded(("configs",), "configs", spec.configs)
+        card, card_path = self._card()
+        if self.mistakes or card is None:
+            return None
+        return Recipe(
+            path=self.path,
+            name=spec.name,
+            spec=spec,
+            configs={name: config for name, config in configs.items() if config},
+            card=card,
+            card_path=card_path,
+            sources=dict(spec.sources),
+        )
+
+    def _same_folded(self, place: Location, what: str, names: Iterable[str]) -> None:
+        folded: dict[str, str] = {}
+        for name in names:
+            other = folded.setdefault(name.lower(), name)
+            if other != name:
+                message = f"the {what} {other!r} and {name!r} differ only in case; on some disks they are one"
+                self._mistake((*place, name), message, "rename one")
+
+    def _mistake(self, place: Location, message: str, hint: str = "") -> None:
+        self.mistakes.append(self.document.mistake(place, message, hint))
+
+    def _data_file(self, place: Location, name: str, folder: str, ending: str) -> Path | None:
+        """Find a schema or card, or note that there is none."""
+        candidates = _candidates(self.path.parent, name, folder, ending)
+        for candidate in candidates:
+            if _exists(candidate, Path.is_file):
+                return candidate
+        folders = {candidate.parent for candidate in candidates if _exists(candidate.parent, Path.is_dir)}
+        others = {file.stem for folder in folders for file in folder.glob(f"*{ending}")}
+        looked = " and ".join(str(candidate) for candidate in candidates)
+        self._mistake(place, f"there is no {looked}", nearest(name.removesuffix(ending), others))
+        return None
+
+    def _schema(self, place: Location, name: str) -> Schema | None:
+        if name not in self._schemas:
+            self._schemas[name] = None
+            file = self._data_file(place, name, "schemas", ".yaml")
+            if file:
+                try:
+                    self._schemas[name] = load_schema(file)
+                except RecipeError as error:
+                    self.mistakes += error.mistakes
+        return self._schemas[name]
+
+    def _card(self) -> tuple[CardText | None, Path]:
+        place: Location = ("card",) if self.spec.card else ("name",)
+        file = self._data_file(place, self.spec.card or self.spec.name, "dataset_cards", ".md")
+        if file:
+            try:
+                return load_human_card(file), file
+            except RecipeError as error:
+                self.mistakes += error.mistakes
+        return None, self.path
+
+    def _config(self, name: str, config: ConfigSpec) -> Config | None:
+        place: Location = ("configs", name)
+        if not _CONFIG_NAME.match(name) or name.lower() in EMPTY_VALUES:
+            self._mistake(
+                place, f"{shown(name)} is no name for a config", "letters, digits, `-`, `_` and `.`, not a YAML word"
+            )
+        elif name.lower() in RESERVED_CONFIGS:
+            self._mistake(place, f"{name!r} is no name for a config", "the dataset has a file or folder of this name")
+        schema_name = config.schema_name or self.spec.schema_name
+        if schema_name is None:
+            self._mistake(place, "no schema", "give `schema: NAME` here or for the whole recipe")
+            return None
+        schema = self._schema((*place, "schema") if config.schema_name else ("schema",), schema_name)
+        self._rows(place, config)
+        self._splits(place, config)
+        curate = tuple(config.curate if config.curate is not None else self.spec.curate)
+        curate_place = (*place, "curate") if config.curate is not None else ("curate",)
+        self._words(place, config, curate_place, curate)
+        if schema is None:
+            return None
+        fields = {**self._common(self.spec.fields, schema), **(config.fields or {})}
+        media = {**self._common(self.spec.media, schema), **(config.media or {})}
+        self._fields(place, config, schema)
+        self._media(place, config, schema)
+        self._curate(curate_place, curate, schema)
+        for key in ("group", "stratify"):
+            column = getattr(config.split_by, key)
+            if column in (None, "media", "none"):
+                continue
+            if column not in {c.name for c in schema.value_columns}:
+                known = [c.name for c in schema.value_columns] + (["media", "none"] if key == "group" else [])
+                self._mistake((*place, "split_by", key), f"unknown column {column!r}", nearest(column, known))
+        return Config(
+            name=name,
+            schema=schema,
+            rows=config.rows and self._with_source(config.rows),
+            splits={key: self._with_source(split) if split.files else split for key, split in config.splits.items()},
+            group=config.split_by.group,
+            stratify=config.split_by.stratify,
+            seed=config.split_by.seed,
+            leaks=config.split_by.leaks,
+            fields=fields,
+            media=media,
+            curate=curate,
+        )
+
+    def _with_source(self, rows: R) -> R:
+        return rows if rows.source else rows.model_copy(update={"source": next(iter(self.spec.sources))})
+
+    def _common(self, specs: dict[str, S], schema: Schema) -> dict[str, S]:
+        """Return what the recipe says for all configs, as far as this schema has the columns."""
+        return {name: spec for name, spec in specs.items() if name in schema.columns}
+
+    def _rows(self, place: Location, config: ConfigSpec) -> None:
+        by_file = [name for name, split in config.splits.items() if split.files]
+        if config.rows is None and len(by_file) < len(config.splits):
+            others = ", ".join(name for name in config.splits if name not in by_file)
+            self._mistake(place, f"the splits {others} divide rows, but there is no `rows`", "give `rows: {files: …}`")
+        if config.rows is not None and by_file:
+            self._mistake(
+                (*place, "rows"), f"`rows` are given, and the splits {', '.join(by_file)} have files of their own"
+            )
+        if config.rows is not None:
+            self._row_source((*place, "rows"), config.rows)
+        for name in by_file:
+            self._row_source((*place, "splits", name), config.splits[name])
+
+    def _row_source(self, place: Location, rows: RowsSpec) -> None:
+        if rows.source is None and len(self.sources) > 1:
+            self._mistake(place, "`source` is missing", f"one of: {', '.join(self.sources)}")
+        elif rows.source is not None and rows.source not in self.sources:
+            self._mistake((*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.sources))
+        self._encoding((*place, "encoding"), rows.encoding)
+        if rows.reader is not None:
+            file = rows.reader.partition(":")[0]
+            if not _exists(self.path.parent / file, Path.is_file):
+                self._mistake((*place, "reader"), f"there is no file {file!r}", "paths start at the recipe's folder")
+        if isinstance(rows.header, list) and len(set(rows.header)) != len(rows.header):
+            self._mistake((*place, "header"), "a column name stands twice")
+
+    def _encoding(self, place: Location, name: str | None) -> None:
+        try:
+            "".encode("utf-8" if name is None else name)
+        except (LookupError, ValueError):
+            self._mistake(place, f"unknown encoding {shown(name)}", "e.g. utf-8, gb18030, shift_jis")
+
+    def _splits(self, place: Location, config: ConfigSpec) -> None:
+        splits = config.splits
+        for name in splits:
+            here = (*place, "splits", name)
+            if not _SPLIT_NAME.match(name) or name.lower() in EMPTY_VALUES:
+                self._mistake(here, f"{name!r} is no name for a split", "letters, digits, `_`, and `.` between words")
+            elif name in RESERVED_SPLITS:
+                self._mistake(here, f"the split name {name!r} is a keyword of `datasets`")
+        self._same_folded((*place, "splits"), "splits", splits)
+        divided = {name: split for name, split in splits.items() if not split.files and split.where is None}
+        if not divided:
+            return  # rows that no `where` takes become rejects
+        here = (*place, "splits")
+        shares = [split.share for split in divided.values() if split.share is not None]
+        rest = [name for name, split in divided.items() if split.rest]
+        total = math.fsum(shares)
+        if len(rest) > 1:
+            self._mistake(here, f"only one split takes the rest, not {', '.join(rest)}")
+        if total > 1 + 1e-9:
+            self._mistake(here, f"the shares add up to {total:g}", "at most 1")
+        elif not rest and len(shares) == len(divided) and abs(total - 1) > 1e-9:
+            self._mistake(
+                here, f"the shares add up to {total:g}, so rows would be left over", "1, or a split that is `rest`"
+            )
+        if not rest and not shares:
+            self._mistake(here, "counts alone would leave rows over", "add a split that is `rest`")
+        if not rest and shares and len(shares) < len(divided):
+            self._mistake(here, "shares and counts together would leave rows over", "add a split that is `rest`")
+        for key in ("first", "last"):
+            twice = [name for name, split in divided.items() if getattr(split, key) is not None]
+            if len(twice) > 1:
+                self._mistake(here, f"only one split takes the {key} rows, not {', '.join(twice)}")
+
+    def _words(self, place: Location, config: ConfigSpec, steps_place: Location, steps: tuple[CurateSpec, ...]) -> None:
+        """Check what can be checked without a schema: templates, expressions, sources and folders."""
+        for where, fields in (((*place, "fields"), config.fields or {}), (("fields",), self.spec.fields)):
+            for name, field in fields.items():
+                if field.template is not None:
+                    here = (*where, name)
+                    here = (*here, "template") if (*here, "template") in self.document.lines else here
+                    self._compiles(here, Template, field.template)
+        for where, specs in (((*place, "media"), config.media or {}), (("media",), self.spec.media)):
+            for name, media in specs.items():
+                here = (*where, name)
+                if media.path is not None:
+                    self._compiles((*here, "path"), Template, media.path)
+                if media.source is not None and media.source not in self.sources:
+                    hint = nearest(media.source, self.sources)
+                    self._mistake((*here, "source"), f"unknown source {media.source!r}", hint)
+                if media.within is not None and not _exists(self.path.parent / media.within, Path.is_dir):
+                    self._mistake(
+                        (*here, "within"), f"there is no folder {media.within!r}", "it starts at the recipe's folder"
+                    )
+        for name, split in config.splits.items():
+            if split.where is not None:
+                self._compiles((*place, "splits", name, "where"), Expression, split.where)
+        for number, step in enumerate(steps):
+            if step.drop_if is not None:
+                self._compiles((*steps_place, number, "drop_if"), Expression, step.drop_if)
+
+    def _fields(self, place: Location, config: ConfigSpec, schema: Schema) -> None:
+        columns = schema.columns
+        for where, specs in (((*place, "fields"), config.fields or {}), (("fields",), self.spec.fields)):
+            for name in specs:
+                here = (*where, name)
+                if name not in columns:
+                    if where == ("fields",) and self._in_another_schema(name):
+                        continue
+                    self._mistake(here, f"the schema {schema.name!r} has no column {name!r}", nearest(name, columns))
+                elif columns[name].media:
+                    self._mistake(here, f"{name!r} holds media", "say where they come from under `media`")
+
+    def _in_another_schema(self, column: str) -> bool:
+        """Tell whether a column named for all configs belongs to the schema of one of them, or may do so."""
+        names = {config.schema_name or self.spec.schema_name for config in self.spec.configs.values()}
+        schemas = (self._schema(("schema",), name) for name in names if name)
+        return any(schema is None or column in schema.columns for schema in schemas)
+
+    def _media(self, place: Location, config: ConfigSpec, schema: Schema) -> None:
+        known = [column.name for column in schema.media_columns]
+        for where, specs in (((*place, "media"), config.media or {}), (("media",), self.spec.media)):
+            for name, media in specs.items():
+                here = (*where, name)
+                if name not in known:
+                    if where == ("media",) and self._in_another_schema(name):
+                        continue
+                    message = f"the schema {schema.name!r} has no media column {name!r}"
+                    self._mistake(here, message, nearest(name, known))
+                    continue
+                column = schema.columns[name]
+                if media.relative_to == "file" and media.source is not None and media.within is None:
+                    self._mistake(
+                        (*here, "relative_to"),
+                        "`file` starts at the annotation file, which is in another source than the media",
+                        "`root`, or name a wider folder with `within`",
+                    )
+                if media.missing == "keep" and name in _counted_media(schema):
+                    self._mistake(
+                        (*here, "missing"), f"`keep` would leave a placeholder without its medium in {name!r}", "reject"
+                    )
+                if media.missing == "keep" and not column.is_list and not column.rules.nullable:
+                    self._mistake(
+                        (*here, "missing"),
+                        f"`keep` leaves {name!r} null, but the schema forbids it",
+                        "make the column nullable, or reject",
+                    )
+
+    def _curate(self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema) -> None:
+        kinds = {column.media for column in schema.media_columns}
+        values = {column.name for column in schema.value_columns}
+        for number, step in enumerate(steps):
+            here = (*place, number)
+            if step.drop_if is not None:
+                for column in sorted(_columns_of(step.drop_if) - values):
+                    self._mistake((*here, "drop_if"), f"unknown column {column!r}", nearest(column, values))
+            if step.operation in ("image", "video") and step.operation not in kinds:
+                self._mistake(here, f"the schema {schema.name!r} has no {step.operation} column")
+            if step.deduplicate == "media" and not kinds:
+                self._mistake(here, f"the schema {schema.name!r} has no media", "`deduplicate: row`, or columns")
+            if isinstance(step.deduplicate, list):
+                for column in step.deduplicate:
+                    if column not in values:
+                        self._mistake((*here, "deduplicate"), f"unknown column {column!r}", nearest(column, values))
+
+    def _compiles(self, place: Location, compiler: Callable[[str], object], source: str) -> None:
+        try:
+            compiler(source)
+        except ValueError as error:
+            self._mistake(place, str(error))
+
+
+def _columns_of(expression: str) -> frozenset[str]:
+    """Return the columns of an expression; none when it is wrong, which is a mistake of its own."""
+    try:
+        return Expression(expression).columns
+    except ValueError:
+        return frozenset()
+
+
+def _counted_media(schema: Schema) -> set[str]:
+    """Return the media columns whose items stand for placeholders in a text."""
+    counted = {rule.media for rule in schema.placeholders}
+    return counted | (set(schema.conversation.tokens.values()) if isinstance(schema.conversation, Ready) else set())
