@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.build import sum_counts
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.rejects import writing_rejects
@@ -89,14 +90,8 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     stays = ~(leaked | nowhere)
     kept = samples.append_column("split", pa.array(sides, pa.int32())).filter(pa.array(stays))
     counts = {name: int((sides[stays] == number).sum()) for number, name in enumerate(names)}
-    empty = [name for name, count in counts.items() if not count]
-    if empty:
-        raise SourceError(
-            f"config {config.name!r}: the split {empty[0]!r} would be empty; {samples.num_rows:,} rows"
-            + (f" in {len(np.unique(groups)):,} groups" if config.group != "none" else "")
-            + f" were to be divided over {', '.join(names)}; counts: {counts}",
-            hint="give it a larger share or a count, or look into the rejects for rows that were left out",
-        )
+    if not all(counts.values()):
+        raise _empty(build, config, counts, rows=samples.num_rows, groups=len(np.unique(groups)))
     write_kept(build.workspace.kept(config.name, NAME), kept)
     return {
         "rows_in": samples.num_rows,
@@ -105,6 +100,22 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
         "splits": counts,
         "shared_groups": shared,
     }
+
+
+def _empty(build: Build, config: Config, counts: dict[str, int], *, rows: int, groups: int) -> SourceError:
+    """Say why a split would be empty: what was there to divide, and what was left out before."""
+    split = next(name for name, count in counts.items() if not count)
+    stages = build.manifest.stages
+    left_out = sum_counts(stages[stage]["configs"][config.name]["rejected"] for stage in ("convert", "cache", "curate"))
+    of_groups = f" in {groups:,} groups" if config.group != "none" and rows else ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in left_out.items()) or "none"
+    return SourceError(
+        f"config {config.name!r}: the split {split!r} would be empty: {rows:,} rows{of_groups} were to be divided "
+        f"({', '.join(f'{name} {count:,}' for name, count in counts.items())}); left out before: {reasons}",
+        hint=f"look into {build.workspace.rejected}"
+        if left_out
+        else "give it a larger share or a count, or let go of the group with `split_by: {group: none}`",
+    )
 
 
 def _groups(build: Build, config: Config, samples: pa.Table) -> tuple[np.ndarray, list[str]]:
