@@ -251,6 +251,18 @@ def test_archive_source(project: Project, kind: str) -> None:
     assert unpacked.stat().st_mtime_ns == before
 
 
+def test_changed_archive_replaces_what_was_unpacked(project: Project) -> None:
+    """An archive of other content is unpacked anew, and what the old one held is removed from the workspace."""
+    for number in (1, 2):
+        with zipfile.ZipFile(project.root / "data.zip", "w") as file:
+            file.writestr("rows.jsonl", json.dumps({"image": "a.png", "text": "x"}))
+            file.writestr("a.png", png(number))
+        project.write({"sources": {"mine": {"path": "../data.zip"}}, **ONE_SPLIT}, IMAGE_AND_TEXT)
+        project.build()
+        assert project.split("train").column("image").to_pylist()[0]["bytes"] == png(number)
+        assert len(list((project.work / "sources").iterdir())) == 1
+
+
 def test_hostile_archive_is_refused(project: Project) -> None:
     """An archive whose member climbs out stops the build with its name, and nothing is written outside."""
     with zipfile.ZipFile(project.root / "data.zip", "w") as file:

@@ -5,6 +5,7 @@ Local folders are used in place; archives are unpacked into the workspace, once 
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ def run(build: Build) -> StageReport:
         for name in recipe.sources:
             build.roots[name], found[name] = _root(build, name, report)
             progress.advance()
+    _forget_old(build)
     files = [
         AnnotationFile(
             config=config.name, split=split, source=str(rows.source), name=name, path=path, sha256="", size=0
@@ -61,6 +63,16 @@ def run(build: Build) -> StageReport:
     return report
 
 
+def _forget_old(build: Build) -> None:
+    """Remove what was unpacked from archives of another content, and what a killed build left half unpacked."""
+    folder = build.workspace.sources
+    keep = {root.name for root in build.roots.values() if root.parent == folder.resolve()}
+    with disk_errors(folder):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name not in keep:
+                shutil.rmtree(path)
+
+
 def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
     return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
 
@@ -78,7 +90,7 @@ def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str,
     sha256, size = hashed(build, {path})[path]
     limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
     key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding)
-    folder = build.workspace.sources.absolute() / f"{name}-{key[:16]}"
+    folder = build.workspace.sources.resolve() / f"{name}-{key[:16]}"
     if not folder.is_dir():
         with disk_errors(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
