@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.card_text import CardText, load_human_card
+from pipeline.conform import ColumnConformer
 from pipeline.conversation import Ready
 from pipeline.document import Document, Location, dotted, nearest, read_document, shown
-from pipeline.errors import Mistake, RecipeError
+from pipeline.errors import Mistake, RecipeError, RowRejected
 from pipeline.model_check import check, salvage
 from pipeline.recipe import Config, Recipe
 from pipeline.recipe_spec import (
@@ -348,7 +349,7 @@ class _Checker:
     def _fields(self, place: Location, config: ConfigSpec, schema: Schema) -> None:
         columns = schema.columns
         for where, specs in (((*place, "fields"), config.fields or {}), (("fields",), self.spec.fields)):
-            for name in specs:
+            for name, field in specs.items():
                 here = (*where, name)
                 if name not in columns:
                     if where == ("fields",) and self._in_another_schema(name):
@@ -356,6 +357,12 @@ class _Checker:
                     self._mistake(here, f"the schema {schema.name!r} has no column {name!r}", nearest(name, columns))
                 elif columns[name].media:
                     self._mistake(here, f"{name!r} holds media", "say where they come from under `media`")
+                elif field.default is not None:
+                    bad: dict[int, RowRejected] = {}
+                    ColumnConformer(columns[name], None, untyped=False).conform([field.default], bad)
+                    if bad:
+                        place = (*here, "default")
+                        self._mistake(place, f"the default does not fit the schema: {bad[0].message}")
 
     def _in_another_schema(self, column: str) -> bool:
         """Tell whether a column named for all configs belongs to the schema of one of them, or may do so."""

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import MediaMissingError, RejectsError, SourceError, WorkspaceError
+from pipeline.errors import MediaMissingError, RecipeError, RejectsError, SourceError, WorkspaceError
 from pipeline.workspace import locked
 from tests.project import MEDIA, png, tree
 
@@ -506,3 +506,13 @@ def test_broken_custom_reader(project: Project, code: str, words: str) -> None:
     project.write(recipe, IMAGE_AND_TEXT)
     with pytest.raises(SourceError, match=words):
         project.build()
+
+
+def test_default_must_fit_its_column(project: Project) -> None:
+    """A default that its column cannot hold is a mistake of the recipe, found before any work."""
+    columns = {"stars": {"type": "int64", "min": 0}, "text": "string"}
+    for field, default in (("stars", "none"), ("stars", -1), ("text", 7)):
+        project.write(ONE_SPLIT | {"fields": {field: {"from": "x", "default": default}}}, columns)
+        with pytest.raises(RecipeError, match=f"fields.{field}.default: the default does not fit the schema"):
+            project.build()
+        assert not project.work.exists()

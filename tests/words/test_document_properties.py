@@ -173,7 +173,7 @@ FULL: dict[str, Any] = {
             "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest", "asked": {"where": "a == 3"}},
             "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
             "fields": {
-                "text": {"from": "a", "default": "x"},
+                "text": {"from": "a", "default": "aa"},
                 "stars": {"from": "s", "parse": "integer", "thousands": ","},
             },
             "media": {"image": {"path": "{{ image }}.jpg", "missing": "reject", "within": "."}},
