@@ -356,7 +356,7 @@ def test_videofeedback_one_clip_for_all_rows_cannot_be_divided(tmp_path: Path) -
         "media": {"video": {"path": "video1.mp4"}},
     }
     change(folder, {"configs": {"one_clip": config}})
-    with pytest.raises(SourceError, match=r"'test' would be empty; 14 rows in 1 groups"):
+    with pytest.raises(SourceError, match=r"'test' would be empty: 14 rows in 1 groups"):
         build(folder, upto="split")
 
 
