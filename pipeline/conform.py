@@ -16,10 +16,7 @@ Rules look at the value as it came, before it is rounded or a label becomes its 
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import struct
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -27,6 +24,17 @@ import pyarrow.compute as pc
 
 from pipeline.column_type import ClassLabel, ColumnType, Json, ListOf, Media, Scalar, Struct, arrow_type
 from pipeline.errors import RowRejected
+from pipeline.single_value import (
+    BLANKS,
+    INTEGER,
+    PYTHON_TYPES,
+    json_text,
+    overflows,
+    parsed_text,
+    scalar_value,
+    shown,
+    type_error,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,38 +42,7 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import FieldSpec
     from pipeline.schema import Column
 
-_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?\Z")
-_LARGEST_FLOAT32 = 3.4028235677973366e38
-"""From here on a number is rounded to infinity: halfway between the largest float32 and the next one."""
-_PLUS = re.compile(r"\+[^+-]")
-_DIGITS = re.compile(r"-?[0-9]+\Z")
-_DECIMAL = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?\Z")
-_MAX_DIGITS = 4_000
-"""Python itself reads no text of more than 4,300 digits."""
 _POSITION = re.compile(r"\[[0-9]+\]")
-_PYTHON_TYPES: dict[str, type] = {"string": str, "bool": bool, "binary": bytes}
-_KINDS = {
-    str: "a text",
-    int: "an integer",
-    float: "a float",
-    bool: "a bool",
-    bytes: "bytes",
-    list: "a list",
-    dict: "a mapping",
-}
-_BLANKS = " \t\r\n"
-"""What may stand around a number; Python's own `strip` takes control characters too."""
-_WORDS = {"true": True, "false": False}
-
-
-def shown(value: Any) -> str:
-    """Write a value for a message: as Python would, cut to 80 characters."""
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more than 4,300 digits
-        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 class Missing:
@@ -123,7 +100,7 @@ class ColumnConformer:
         if field.parse is None or not isinstance(value, str):
             return value
         try:
-            return _parse_text(value, field)
+            return parsed_text(value, field)
         except RowRejected as error:
             bad.setdefault(position, RowRejected(error.code, f"{self.column.name}: {error.message}"))
             return None
@@ -146,9 +123,9 @@ class ColumnConformer:
         match kind:
             case Scalar(dtype):
                 if dtype.startswith("float"):
-                    whole = types <= {float} and (dtype != "float32" or not _some_overflow(values))
+                    whole = types <= {float} and (dtype != "float32" or not overflows(values))
                 else:
-                    whole = types <= {_PYTHON_TYPES.get(dtype, int)}
+                    whole = types <= {PYTHON_TYPES.get(dtype, int)}
                 return pa.array(values, arrow_type(kind)) if whole else None
             case ClassLabel():
                 if types - {str}:
@@ -247,27 +224,27 @@ class ColumnConformer:
         """Bring one value to its type; raises RowRejected."""
         match kind:
             case Scalar(dtype):
-                return _scalar(value, dtype, name, untyped=self.untyped)
+                return scalar_value(value, dtype, name, untyped=self.untyped)
             case ClassLabel(names):
                 if isinstance(value, str) and value in names:
                     return names.index(value)
                 if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names):
                     return value
                 if self.untyped and isinstance(value, str):
-                    if not value.strip(_BLANKS):
+                    if not value.strip(BLANKS):
                         return None
-                    if len(value) < 10 and _INTEGER.match(value) and 0 <= int(value) < len(names):
+                    if len(value) < 10 and INTEGER.match(value) and 0 <= int(value) < len(names):
                         return int(value)
                 raise RowRejected("schema.label", f"{name} is {shown(value)}; allowed: {_some(names)}")
             case Json():
-                return _json_text(value, name)
+                return json_text(value, name)
             case ListOf(item):
                 if not isinstance(value, list):
-                    raise _type_error(name, value, "a list")
+                    raise type_error(name, value, "a list")
                 return [None if v is None else self._value(v, item, f"{name}[{i}]") for i, v in enumerate(value)]
             case Struct(fields):
                 if not isinstance(value, dict):
-                    raise _type_error(name, value, "a mapping")
+                    raise type_error(name, value, "a mapping")
                 known = {field for field, _ in fields}
                 self.unused.update(f"{_POSITION.sub('[]', name)}.{key}" for key in value if key not in known)
                 return {
@@ -308,169 +285,3 @@ def _struct_array(values: Sequence[dict[str, Any] | None], columns: list[pa.Arra
     nulls = [value is None for value in values]
     mask = pa.array(nulls, pa.bool_()) if any(nulls) else None
     return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)), mask=mask)
-
-
-def _some_overflow(values: Sequence[float | None]) -> bool:
-    return any(value is not None and abs(value) >= _LARGEST_FLOAT32 and math.isfinite(value) for value in values)
-
-
-def _type_error(name: str, value: Any, wanted: str) -> RowRejected:
-    kind = _KINDS.get(type(value), f"a {type(value).__name__}")
-    return RowRejected("schema.type", f"{name} is {shown(value)}, {kind}, not {wanted}")
-
-
-def _scalar(value: Any, dtype: str, name: str, *, untyped: bool) -> Any:
-    if dtype == "string":
-        if not isinstance(value, str):
-            raise _type_error(name, value, "a text")
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise RowRejected("schema.text", f"{name} holds half of a surrogate pair, which is no character") from None
-        return value
-    if untyped and isinstance(value, str) and dtype != "binary":
-        value = _from_untyped(value, dtype, name)
-        if value is None:
-            return None
-    if dtype in _PYTHON_TYPES:
-        if type(value) is not _PYTHON_TYPES[dtype]:
-            raise _type_error(name, value, f"a {dtype}")
-        return value
-    if dtype.startswith("float"):
-        return _float(value, dtype, name)
-    if type(value) is not int:
-        raise _type_error(name, value, f"an integer ({dtype})")
-    bits = int(dtype.removeprefix("u").removeprefix("int"))
-    low, high = (0, 2**bits - 1) if dtype.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    if not low <= value <= high:
-        raise RowRejected("schema.range", f"{name} is {shown(value)}; an {dtype} holds {low} to {high}")
-    return value
-
-
-def _float(value: Any, dtype: str, name: str) -> float:
-    if type(value) is int:
-        number = _exact_float(value, dtype)
-        if number is None:
-            raise RowRejected("schema.range", f"{name} is {shown(value)}, which a {dtype} cannot hold exactly")
-        return number
-    if type(value) is not float:
-        raise _type_error(name, value, f"a number ({dtype})")
-    if dtype == "float32" and _some_overflow([value]):
-        raise RowRejected("schema.range", f"{name} is {shown(value)}, which is too large for a float32")
-    return value
-
-
-def _exact_float(value: int, dtype: str) -> float | None:
-    """Return the float that is exactly this integer, or None."""
-    try:
-        number = float(value)
-        if dtype == "float32":
-            number = struct.unpack("<f", struct.pack("<f", number))[0]
-    except OverflowError:
-        return None
-    return number if number == value else None
-
-
-def _from_untyped(value: str, dtype: str, name: str) -> Any:
-    """Read the text of a CSV cell as the schema's type: canonical numbers only, so that "007" is no number."""
-    text = value.strip(_BLANKS)
-    if not text:
-        return None
-    if dtype == "bool":
-        if text.lower() in _WORDS:
-            return _WORDS[text.lower()]
-        raise RowRejected("schema.type", f"{name} is {shown(value)}; a bool is true or false")
-    if len(text) > _MAX_DIGITS:
-        raise RowRejected("schema.type", f"{name} is {shown(value)}, too long for a number")
-    if dtype.startswith("float"):
-        if _INTEGER.match(text):
-            return int(text)
-        if _NUMBER.match(text) and math.isfinite(float(text)):
-            return float(text)
-        raise RowRejected("schema.type", f"{name} is {shown(value)}, not a plain number; `parse: number` reads others")
-    if _INTEGER.match(text):
-        return int(text)
-    raise RowRejected("schema.type", f"{name} is {shown(value)}, not a plain integer; `parse: integer` reads others")
-
-
-def _json_text(value: Any, name: str) -> str:
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        text.encode()
-        if not _json_keys_are_texts(value):
-            raise TypeError("a key is no text")
-    except UnicodeEncodeError:
-        raise RowRejected("schema.text", f"{name} holds half of a surrogate pair, which is no character") from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise RowRejected("schema.json", f"{name} cannot be written as JSON: {error}") from None
-    return text
-
-
-def _json_keys_are_texts(value: Any) -> bool:
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _json_keys_are_texts(item) for key, item in value.items())
-    return not isinstance(value, list | tuple) or all(map(_json_keys_are_texts, value))
-
-
-def _parse_text(value: str, field: FieldSpec) -> Any:
-    """Read a text as `parse` says; a blank one is null.
-
-    Raises:
-        RowRejected: the text is something else.
-    """
-    text = value.strip(_BLANKS)
-    if not text:
-        return None
-    match field.parse:
-        case "list":
-            return [piece.strip() for piece in text.split(field.separator)]
-        case "json":
-            try:
-                return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
-            except (ValueError, RecursionError) as error:
-                raise RowRejected("parse.json", f"{shown(value)} is not JSON: {error}") from None
-        case "boolean":
-            if text.lower() in _WORDS:
-                return _WORDS[text.lower()]
-            raise RowRejected("parse.boolean", f"{shown(value)} is neither true nor false")
-        case "integer" | "number":
-            return _parse_number(text, field)
-        case _:
-            return value
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{shown(text)} is larger than any float")
-    return number
-
-
-def _parse_number(text: str, field: FieldSpec) -> int | float:
-    plain = text[1:] if _PLUS.match(text) else text
-    if field.thousands is not None:
-        head, mark, tail = plain.partition(field.decimal)
-        if field.thousands in head:
-            groups = head.removeprefix("-").split(field.thousands)
-            if not 1 <= len(groups[0]) <= 3 or any(len(group) != 3 for group in groups[1:]):
-                raise RowRejected(f"parse.{field.parse}", f"{shown(text)} has its thousands marks in odd places")
-            head = head.replace(field.thousands, "")
-        plain = head + mark + tail
-    if field.decimal != ".":
-        if "." in plain:
-            raise RowRejected(
-                f"parse.{field.parse}", f"{shown(text)} has a point, but the decimal mark is {field.decimal!r}"
-            )
-        plain = plain.replace(field.decimal, ".")
-    integer = _DIGITS.match(plain) is not None and len(plain) <= _MAX_DIGITS
-    if integer:
-        return int(plain)
-    if field.parse == "number" and _DECIMAL.match(plain):
-        number = float(plain)
-        if math.isfinite(number):
-            return number
-    raise RowRejected(f"parse.{field.parse}", f"{shown(text)} is no {field.parse}")

@@ -23,6 +23,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "template",
             "column_type",
             "conform",
+            "single_value",
             "conversation",
             "schema",
             "recipe_spec",

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.column_type import Scalar
-from pipeline.conform import MISSING, ColumnConformer, shown
+from pipeline.conform import MISSING, ColumnConformer
 from pipeline.conversation import compile_conversation
 from pipeline.errors import RowRejected
 from pipeline.media.inline import inline_bytes
+from pipeline.single_value import shown
 from pipeline.template import Expression, Template
 
 if TYPE_CHECKING:

@@ -16,10 +16,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.column_type import ClassLabel, ColumnType, Json, ListOf, Scalar, Struct, arrow_type, parse_type
-from pipeline.conform import MISSING, ColumnConformer, shown
+from pipeline.conform import MISSING, ColumnConformer
 from pipeline.errors import RowRejected
 from pipeline.recipe_spec import FieldSpec
 from pipeline.schema import Column, ColumnSpec
+from pipeline.single_value import shown
 
 
 class SlowConformer(ColumnConformer):
