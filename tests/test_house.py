@@ -157,3 +157,13 @@ def test_no_path_of_a_machine_in_the_repository() -> None:
         check=False,
     )
     assert done.stdout == ""
+
+
+def test_every_check_is_documented() -> None:
+    """The page on checks has a row for every code that a check gives, and for no other."""
+    text = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    given = {code for path in _modules() for code in re.findall(r'code="(SW\d{3})"', path.read_text(encoding="utf-8"))}
+    given |= {
+        code for path in _modules() for code in re.findall(r'_differs\("(SW\d{3})"', path.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"^\| (SW\d{3}) ", text, re.MULTILINE)) == given
