@@ -14,12 +14,13 @@ from pipeline.manifest import ORDER, Manifest
 from pipeline.media.store import MediaStore
 from pipeline.rejects import check_share, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
-from pipeline.workspace import Workspace, locked
+from pipeline.workspace import Workspace, locked, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pipeline.recipe import Recipe
     from pipeline.report import Display, StageReport
 
 STAGES: tuple[tuple[str, Callable[[Build], StageReport]], ...] = (
@@ -88,7 +89,7 @@ def build_dataset(
     workspace = Workspace(
         work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache.absolute()
     )
-    reports = []
+    reports: list[StageReport] = []
     with ExitStack() as stack:
         stack.enter_context(locked(workspace.work))
         executor = stack.enter_context(LocalProcesses(workers)) if workers > 1 else InProcess()
@@ -100,6 +101,7 @@ def build_dataset(
             display=display,
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )
+        other = _other_recipe(workspace, recipe)
         for name, stage in STAGES:
             started = time.monotonic()
             if name == "validate":
@@ -109,10 +111,21 @@ def build_dataset(
             if name in REJECTING:
                 _gather(build, upto=name, keep=report.skipped)
             report.seconds = time.monotonic() - started
+            if other and not reports:
+                report.notes.append(f"this dataset was last built from another recipe of the same name: {other}")
             reports.append(report)
             if name == upto:
                 break
     return BuildReport(name=recipe.name, out=workspace.out, rejected=workspace.rejected, stages=reports)
+
+
+def _other_recipe(workspace: Workspace, recipe: Recipe) -> str | None:
+    """Return the recipe that this workspace was last built from, when it is another one; note the one of now."""
+    here = str(recipe.path.resolve())
+    before = read_json(workspace.recipe)
+    if before != here:
+        write_json(workspace.recipe, here)
+    return before if before not in (None, here) else None
 
 
 REJECTING = ("convert", "cache", "curate", "split")

@@ -2,6 +2,7 @@
 
     <work>/<name>/                     everything but the result; safe to delete
       lock                             held while a build runs; says who holds it
+      recipe.json                      the recipe that was built here last
       manifest.json                    what was built from what
       sources/<source>-<sha256[:16]>/  archives, unpacked
       records/<config>/<key>.parquet   rows of one annotation file, with their lines and the media they ask for
@@ -56,6 +57,11 @@ class Workspace:
     def manifest(self) -> Path:
         """What was built from what."""
         return self.work / "manifest.json"
+
+    @property
+    def recipe(self) -> Path:
+        """Which recipe was built here last."""
+        return self.work / "recipe.json"
 
     @property
     def rejected(self) -> Path:

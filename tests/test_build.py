@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import MediaMissingError, RecipeError, RejectsError, SourceError, WorkspaceError
+from pipeline.report import Quiet
+from pipeline.run import Folders, build_dataset
 from pipeline.workspace import locked
 from tests.project import MEDIA, png, tree
 
@@ -516,3 +518,17 @@ def test_default_must_fit_its_column(project: Project) -> None:
         with pytest.raises(RecipeError, match=f"fields.{field}.default: the default does not fit the schema"):
             project.build()
         assert not project.work.exists()
+
+
+def test_another_recipe_of_the_same_name_is_noted(project: Project) -> None:
+    """A second recipe of the same name replaces the dataset, and the report says whose it was."""
+    (name,) = project.pictures(1)
+    project.rows("rows.jsonl", [{"image": name, "text": "a"}])
+    project.write(ONE_SPLIT, IMAGE_AND_TEXT)
+    assert not any("another recipe" in note for stage in project.build().stages for note in stage.notes)
+    other = project.recipe_path.with_name("other.yaml")
+    shutil.copy(project.recipe_path, other)
+    folders = Folders(work=project.root / "work", out=project.root / "out", cache=project.root / "cache")
+    report = build_dataset(other, folders, workers=1, display=Quiet(), upto="card")
+    assert "another recipe of the same name" in report.stages[0].notes[0]
+    assert "demo.yaml" in report.stages[0].notes[0]
