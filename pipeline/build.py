@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pipeline.executor import Executor
@@ -54,6 +54,15 @@ class Build:
     def files_of(self, config: str) -> list[AnnotationFile]:
         """Return the annotation files of a config, in the order of its rows."""
         return [file for file in self.files if file.config == config]
+
+
+def add_up(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Add up what several results say of rows_in, rows_out and rejected."""
+    return {
+        "rows_in": sum(result["rows_in"] for result in results),
+        "rows_out": sum(result["rows_out"] for result in results),
+        "rejected": sum_counts(result["rejected"] for result in results),
+    }
 
 
 def sum_counts(counts: Iterable[dict[str, int]]) -> dict[str, int]:

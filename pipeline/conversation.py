@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pipeline.column_type import ColumnType
 
 Role = Literal["system", "user", "assistant"]
-ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)

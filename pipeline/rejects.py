@@ -93,6 +93,8 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r").replace("\n", "\\n")
 
 
+REJECTING = ("convert", "cache", "curate", "split")
+"""The stages that leave rows out, in order."""
 DELIBERATE = ("curate.", "split.")
 """Reasons that a recipe asked for; all others are defects of the data and count against `rejects.max_share`."""
 

@@ -12,7 +12,7 @@ from pipeline.executor import InProcess, LocalProcesses
 from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
 from pipeline.media.store import MediaStore
-from pipeline.rejects import check_share, gather_rejects
+from pipeline.rejects import REJECTING, check_share, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
 from pipeline.workspace import Workspace, locked, read_json, write_json
 
@@ -126,10 +126,6 @@ def _other_recipe(workspace: Workspace, recipe: Recipe) -> str | None:
     if before != here:
         write_json(workspace.recipe, here)
     return before if before not in (None, here) else None
-
-
-REJECTING = ("convert", "cache", "curate", "split")
-"""The stages that leave rows out."""
 
 
 def _gather(build: Build, *, upto: str, keep: bool) -> None:

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.build import sum_counts
 from pipeline.checks.folder import REBUILD
 from pipeline.checks.problem import Problem
 from pipeline.media.probe import hash_bytes, hash_file
 from pipeline.samples import read_kept
+from pipeline.stages.card import rejected_of, shards_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.build import Build
-
-STAGES_THAT_REJECT = ("convert", "cache", "curate", "split")
 
 
 def check_rows(build: Build) -> Iterator[Problem]:
@@ -41,7 +39,7 @@ def check_rows(build: Build) -> Iterator[Problem]:
         if rows_in != rows_out + rejected[config]:
             message = f"{rows_in:,} rows in, {rows_out:,} rows out and {rejected[config]:,} rejects"
             yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
-        counted = sum_counts(stages[stage]["configs"][config]["rejected"] for stage in STAGES_THAT_REJECT)
+        counted = rejected_of(build, config)
         if counted != dict(reasons.get(config, {})):
             message = f"the card counts {counted}, rejected.parquet holds {dict(reasons.get(config, {}))}"
             yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
@@ -90,7 +88,7 @@ def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
         for number, split in enumerate(config.splits):
             chosen = samples.filter(pa.compute.equal(samples.column("split"), number)).column("media")
             start = 0
-            for name in sorted(name for name in shards if name.rpartition("-of-")[0][:-6] == f"{config.name}/{split}"):
+            for name in shards_of(build, config.name, split):
                 shard = shards[name]
                 media = chosen.slice(start, shard["rows"]).to_pylist()
                 start += shard["rows"]

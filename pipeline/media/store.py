@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pipeline.errors import RowRejected, SourceError, WorkspaceError
 from pipeline.media.facts import MediaFacts
-from pipeline.media.probe import PROBE_VERSION, hash_bytes
+from pipeline.media.probe import PROBE_VERSION, hash_bytes, hash_file
 from pipeline.workspace import disk_errors, writing
 
 if TYPE_CHECKING:
@@ -156,6 +156,27 @@ class MediaStore:
             for path, stat, sha256 in files
         ]
         self._insert("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def hashes_of(self, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+        """Return sha256 and size of files, reading only those that changed since they were last adopted.
+
+        Raises:
+            OSError: a file vanished or cannot be read.
+        """
+        looked_ns = time.time_ns()
+        stats = {path: path.stat() for path in paths}
+        known = self.known_files(stats.items())
+        found = {path: (sha256, stats[path].st_size) for path, sha256 in known.items()}
+        fresh = {path: hash_file(path) for path in stats if path not in known}
+        self.adopt([(path, stats[path], sha256) for path, (sha256, _) in fresh.items()], looked_ns=looked_ns)
+        return found | fresh
+
+    def is_unchanged(self, path: Path, sha256: str, size: int) -> bool:
+        """Tell whether a file is there and still has this hash and size; one of another size is not read."""
+        try:
+            return path.stat().st_size == size and self.hashes_of([path])[path] == (sha256, size)
+        except OSError:
+            return False
 
     def facts(self, hashes: Iterable[str], kind: str) -> dict[str, MediaFacts | RowRejected]:
         """Return what is known of media by hash: their facts, or why the probe failed."""

@@ -46,6 +46,11 @@ class BesideTask:
     archive: bool = False
 
     @property
+    def key(self) -> str:
+        """What it is made of."""
+        return fingerprint(self.name, [[name, sha256] for name, sha256, _, _ in self.members])
+
+    @property
     def size(self) -> int:
         """Bytes of media."""
         return sum(size for _, _, _, size in self.members)
@@ -89,26 +94,19 @@ def write_beside(build: Build, tasks: list[BesideTask], report: StageReport) -> 
     result: dict[str, Any] = {}
     todo = []
     for task in tasks:
-        key = fingerprint(task.name, [[name, sha256] for name, sha256, _, _ in task.members])
         old = before.get(task.name)
         result[task.name] = old
-        if old is None or old["key"] != key or not _is_there(build, task.path, old):
+        if (
+            old is None
+            or old["key"] != task.key
+            or not build.store.is_unchanged(task.path, old["sha256"], old["bytes"])
+        ):
             todo.append(task)
     report.skipped = report.skipped and not todo
     for written in build.executor.map(write_one, todo, work_bytes=sum(task.size for task in todo)):
         result[written["name"]] = {name: value for name, value in written.items() if name != "name"}
     build.store.adopt([(task.path, task.path.stat(), result[task.name]["sha256"]) for task in todo])
     return result
-
-
-def _is_there(build: Build, path: Path, old: dict[str, Any]) -> bool:
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    if stat.st_size != old["bytes"]:
-        return False
-    return bool((build.store.known_file(path, stat) or hash_file(path)[0]) == old["sha256"])
 
 
 def write_one(task: BesideTask) -> dict[str, Any]:
@@ -124,8 +122,7 @@ def write_one(task: BesideTask) -> dict[str, Any]:
             ((_, sha256, path, size),) = task.members
             temporary.write_bytes(_read(store, sha256, path, size))
         digest, length = hash_file(temporary)
-    key = fingerprint(task.name, [[name, sha256] for name, sha256, _, _ in task.members])
-    return {"name": task.name, "key": key, "sha256": digest, "bytes": length}
+    return {"name": task.name, "key": task.key, "sha256": digest, "bytes": length}
 
 
 def _read(store: MediaStore, sha256: str, path: str, size: int) -> bytearray:

@@ -16,14 +16,17 @@ import hashlib
 import json
 import time
 from collections import Counter
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.build import sum_counts
+from pipeline.build import add_up, sum_counts
 from pipeline.errors import MediaMissingError, RowRejected
 from pipeline.manifest import fingerprint
+from pipeline.media.facts import MediaFacts
+from pipeline.media.store import RACY_NS
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.stages.find_media import Found, MediaFinder, Medium, find_all
@@ -39,8 +42,6 @@ if TYPE_CHECKING:
 VERSION = 1
 NAME = "cache"
 
-RACY_NS = 2_000_000_000
-"""A file changed this shortly before it was looked at may change again without its times showing it."""
 PATH_BYTES = 100
 """About what the published path of a medium beside the shards weighs."""
 MAX_CELL_BYTES = 2**31 - 1 - (1 << 20)
@@ -70,20 +71,8 @@ MEDIA_FIELDS = pa.struct(
 PLAN_SCHEMA = pa.schema(
     [("ok", pa.bool_()), ("line", pa.int64()), ("bytes", pa.int64()), ("media", pa.list_(MEDIA_FIELDS))]
 )
-FACTS = (
-    "kind",
-    "format",
-    "codec",
-    "width",
-    "height",
-    "rotation",
-    "frames",
-    "fps",
-    "duration",
-    "audio",
-    "mode",
-    "animated",
-)
+FACTS = tuple(known.name for known in fields(MediaFacts) if known.name in {field.name for field in MEDIA_FIELDS})
+"""The facts that the plan holds."""
 
 
 def run(build: Build) -> StageReport:
@@ -92,7 +81,7 @@ def run(build: Build) -> StageReport:
     Raises:
         MediaMissingError: media that the recipe calls indispensable cannot be had.
     """
-    report = StageReport(stage=NAME, skipped=True)
+    skipped = True
     metas = []
     converted = sum(config["rows_out"] for config in build.manifest.stages["convert"]["configs"].values())
     with build.display.stage(NAME, converted, "rows") as progress:
@@ -105,30 +94,22 @@ def run(build: Build) -> StageReport:
                 # a kill from here on must not leave counts beside a plan of another state
                 remove_file(meta_path(build, file))
                 fresh = _plan(build, config, file, finder, progress)
-                report.skipped = report.skipped and meta is not None and meta["plan"] == fresh["plan"]
+                skipped = skipped and meta is not None and meta["plan"] == fresh["plan"]
                 meta = {**fresh, "state": state}
                 write_json(meta_path(build, file), meta)
             else:
                 progress.advance(meta["rows_in"])
             metas.append(meta)
     _forget_old(build)
-    report.rows_in = sum(meta["rows_in"] for meta in metas)
-    report.rows_out = sum(meta["rows_out"] for meta in metas)
-    report.rejected = sum_counts(meta["rejected"] for meta in metas)
-    report.media = sum(meta["media"] for meta in metas)
-    report.bytes = sum(meta["bytes"] for meta in metas)
+    size = {name: sum(meta[name] for meta in metas) for name in ("media", "bytes")}
+    report = StageReport(stage=NAME, skipped=skipped, **add_up(metas), **size)
     configs = {}
     for name in build.recipe.configs:
         mine = [meta for file, meta in zip(build.files, metas, strict=True) if file.config == name]
         without = sum_counts(meta["without"] for meta in mine)
         for reason, count in without.items():
             report.notes.append(f"{name}: {count:,} rows kept without a medium ({reason})")
-        configs[name] = {
-            "rows_in": sum(meta["rows_in"] for meta in mine),
-            "rows_out": sum(meta["rows_out"] for meta in mine),
-            "rejected": sum_counts(meta["rejected"] for meta in mine),
-            "kept_without": without,
-        }
+        configs[name] = {**add_up(mine), "kept_without": without}
     plans = [(file.config, file.key, meta["plan"]) for file, meta in zip(build.files, metas, strict=True)]
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, plans), "configs": configs})
     return report

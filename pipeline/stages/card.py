@@ -18,6 +18,7 @@ from pipeline.card_text import join_card, size_category
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.recorded_bytes import num_bytes
+from pipeline.rejects import REJECTING
 from pipeline.report import StageReport
 from pipeline.samples import media_facts, read_kept
 from pipeline.workspace import write_bytes
@@ -131,17 +132,19 @@ def _licences(build: Build) -> list[list[str | None]]:
     return [[name, source.license, source.credit] for name, source in build.recipe.sources.items()]
 
 
+def rejected_of(build: Build, config: str) -> dict[str, int]:
+    """Return reason -> rows of a config that any stage left out."""
+    return sum_counts(build.manifest.stages[stage]["configs"][config]["rejected"] for stage in REJECTING)
+
+
 def _counts(build: Build) -> dict[str, Any]:
     """Return config -> rows in, and rejects by reason over all stages."""
     stages = build.manifest.stages
     counts = {}
     for name in build.recipe.configs:
-        rejected = sum_counts(
-            stages[stage]["configs"][name]["rejected"] for stage in ("convert", "cache", "curate", "split")
-        )
         counts[name] = {
             "rows_in": stages["convert"]["configs"][name]["rows_in"],
-            "rejected": rejected,
+            "rejected": rejected_of(build, name),
             "without": stages["cache"]["configs"][name]["kept_without"],
             "shared": stages["split"]["configs"][name]["shared_groups"],
         }

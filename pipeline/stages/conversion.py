@@ -6,6 +6,7 @@ Shared by nothing but the convert stage, which says where records come from and 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,8 +21,6 @@ from pipeline.single_value import shown
 from pipeline.template import Expression, Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.build import AnnotationFile
     from pipeline.media.store import MediaStore
     from pipeline.readers.record import Batch
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import FieldSpec, MediaSpec
     from pipeline.schema import Column, Schema
 
+Origin = Callable[[int], dict[str, Any]]
+"""Position in a batch -> where its record comes from: source, file, line, split."""
 ASK_TYPE = pa.list_(pa.struct({"value": pa.string(), "object": pa.string()}))
 """What a media column asks for: a path as written, or the hash of a medium that came inside the annotation."""
 
@@ -73,13 +74,15 @@ class Converter:
                 if len(self._keys) < 10_000:
                     self._keys.add(keys)
                 self._seen.update(keys)
-        records = [
-            {"source": self.file.source, "file": self.file.name, "line": line, "split": self.file.split}
-            for line in batch.lines
-        ]
-        arrays = {column.name: column.convert(batch.rows, records, bad) for column in self.values}
-        asks = {column.name: column.asks(batch.rows, records, bad) for column in self.media}
-        splits = self._splits(batch.rows, records, bad)
+
+        def origin(position: int) -> dict[str, Any]:
+            """Return what templates know as `record`; made when one is rendered, since most columns have none."""
+            line = batch.lines[position]
+            return {"source": self.file.source, "file": self.file.name, "line": line, "split": self.file.split}
+
+        arrays = {column.name: column.convert(batch.rows, origin, bad) for column in self.values}
+        asks = {column.name: column.asks(batch.rows, origin, bad) for column in self.media}
+        splits = self._splits(batch.rows, origin, bad)
         if self.checks:
             self._check_rows(arrays, asks, bad)
         lines = pa.array(batch.lines, pa.int64())
@@ -93,15 +96,13 @@ class Converter:
             table = table.filter(pa.array([position not in bad for position in range(len(batch.rows))]))
         return table
 
-    def _splits(
-        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
-    ) -> pa.Array:
+    def _splits(self, rows: list[dict[str, Any]], origin: Origin, bad: dict[int, RowRejected]) -> pa.Array:
         """Return for each row the first split whose `where` takes it, or -1."""
         chosen = [-1] * len(rows)
         for position, row in enumerate(rows) if self.wheres else ():
             try:
                 for number, where in self.wheres:
-                    if where.evaluate(row, record=records[position]):
+                    if where.evaluate(row, record=origin(position)):
                         chosen[position] = number
                         break
             except RowRejected as error:
@@ -189,12 +190,10 @@ class _ValueColumn:
         self.conformer = ColumnConformer(column, field, untyped=untyped and self.template is None)
         self.reads = self.template.columns if self.template else {self.source}
 
-    def convert(
-        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
-    ) -> pa.Array:
+    def convert(self, rows: list[dict[str, Any]], origin: Origin, bad: dict[int, RowRejected]) -> pa.Array:
         """Return the column of a batch."""
         if self.template is not None:
-            values = [self._rendered(row, records[position], position, bad) for position, row in enumerate(rows)]
+            values = [self._rendered(row, origin(position), position, bad) for position, row in enumerate(rows)]
         else:
             source = self.source
             values = [row.get(source, MISSING) for row in rows]
@@ -231,19 +230,19 @@ class _MediaColumn:
         """Did any medium come inside the annotation?"""
 
     def asks(
-        self, rows: list[dict[str, Any]], records: list[dict[str, Any]], bad: dict[int, RowRejected]
+        self, rows: list[dict[str, Any]], origin: Origin, bad: dict[int, RowRejected]
     ) -> list[list[dict[str, Any]] | None]:
         """Return for each row of a batch the media it asks for."""
         result: list[list[dict[str, Any]] | None] = []
         for position, row in enumerate(rows):
             try:
-                result.append(self._asked(row, records[position]))
+                result.append(self._asked(row, position, origin))
             except RowRejected as error:
                 bad.setdefault(position, RowRejected(error.code, f"{self.name}: {error.message}"))
                 result.append(None)
         return result
 
-    def _asked(self, row: dict[str, Any], record: dict[str, Any]) -> list[dict[str, Any]] | None:
+    def _asked(self, row: dict[str, Any], position: int, origin: Origin) -> list[dict[str, Any]] | None:
         value = True if self.path_only else row.get(self.source)
         items = value if isinstance(value, list) else ([] if value is None or value == "" else [value])
         rules = self.column.rules
@@ -258,9 +257,9 @@ class _MediaColumn:
                 raise RowRejected("schema.rule", f"{len(items)} media; at most {rules.max_length} are allowed")
         if not items and value is None and self.column.is_list:
             return None
-        return [self._ask(item, row, record) for item in items]
+        return [self._ask(item, row, position, origin) for item in items]
 
-    def _ask(self, item: Any, row: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, item: Any, row: dict[str, Any], position: int, origin: Origin) -> dict[str, Any]:
         data = None if self.path_only else inline_bytes(item)
         if data is not None:
             self.inline = True
@@ -268,7 +267,7 @@ class _MediaColumn:
             return {"value": name if isinstance(name, str) else None, "object": self.store.put(data)}
         if isinstance(item, dict) and isinstance(item.get("path"), str):
             item = item["path"]
-        path = self.template.render(row, item=item, record=record) if self.template else item
+        path = self.template.render(row, item=item, record=origin(position)) if self.template else item
         if not isinstance(path, str):
             raise RowRejected("media.type", f"{shown(path)} is no path")
         try:

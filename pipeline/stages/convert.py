@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.build import AnnotationFile, sum_counts
+from pipeline.build import AnnotationFile, add_up
 from pipeline.column_type import arrow_type
 from pipeline.errors import RowRejected, SourceError
 from pipeline.executor import tick
@@ -88,10 +88,7 @@ def run(build: Build) -> StageReport:
             pass
     _forget_old(build)
     counts = [read_json(counts_path(workspace, file)) for file in build.files]
-    report = StageReport(stage=NAME, skipped=not tasks)
-    report.rows_in = sum(count["rows_in"] for count in counts)
-    report.rows_out = sum(count["rows_out"] for count in counts)
-    report.rejected = sum_counts(count["rejected"] for count in counts)
+    report = StageReport(stage=NAME, skipped=not tasks, **add_up(counts))
     report.bytes = sum(file.size for file in build.files)
     configs = {}
     for name in recipe.configs:
@@ -99,12 +96,7 @@ def run(build: Build) -> StageReport:
         unused = sorted({column for count in mine for column in count["unused"]})
         if unused:
             report.notes.append(f"{name}: not in the schema, so not published: {', '.join(unused)}")
-        configs[name] = {
-            "rows_in": sum(count["rows_in"] for count in mine),
-            "rows_out": sum(count["rows_out"] for count in mine),
-            "rejected": sum_counts(count["rejected"] for count in mine),
-            "unused": unused,
-        }
+        configs[name] = {**add_up(mine), "unused": unused}
     keys = [(file.config, file.split, file.source, file.name, file.key) for file in build.files]
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, keys), "configs": configs})
     return report

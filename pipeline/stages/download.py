@@ -6,14 +6,12 @@ Local folders are used in place; archives are unpacked into the workspace, once 
 from __future__ import annotations
 
 import shutil
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.build import AnnotationFile
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
-from pipeline.media.probe import hash_file
 from pipeline.recipe import all_rows
 from pipeline.report import StageReport
 from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
@@ -52,7 +50,7 @@ def run(build: Build) -> StageReport:
         for split, rows in all_rows(config)
         for name, path in _expanded(build.roots[str(rows.source)], rows.files)
     ]
-    hashes = hashed(build, {file.path for file in files})
+    hashes = _hashes(build, {file.path for file in files})
     build.files = [replace(file, sha256=hashes[file.path][0], size=hashes[file.path][1]) for file in files]
     for file in build.files:
         found[file.source].setdefault("files", {})[file.name] = {"sha256": file.sha256, "bytes": file.size}
@@ -87,7 +85,7 @@ def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str,
         raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
     if not is_archive(path):
         return path.parent, {"kind": "file"}
-    sha256, size = hashed(build, {path})[path]
+    sha256, size = _hashes(build, {path})[path]
     limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
     key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding)
     folder = build.workspace.sources.resolve() / f"{name}-{key[:16]}"
@@ -100,27 +98,9 @@ def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str,
     return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
 
 
-def hashed(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
-    """Return sha256 and size of files, reading only those that changed since they were last hashed.
-
-    Raises:
-        SourceError: a file vanished or cannot be read.
-    """
-    result: dict[Path, tuple[str, int]] = {}
-    adopted = []
-    looked_ns = time.time_ns()
-    for path in sorted(paths):
-        try:
-            stat = path.stat()
-            sha256 = build.store.known_file(path, stat)
-            if sha256 is None:
-                sha256, size = hash_file(path)
-                adopted.append((path, stat, sha256))
-            else:
-                size = stat.st_size
-        except OSError as error:
-            raise SourceError(f"{path} cannot be read: {error.strerror}", hint="put it back and run it again") from None
-        result[path] = (sha256, size)
-    if adopted:
-        build.store.adopt(adopted, looked_ns=looked_ns)
-    return result
+def _hashes(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+    try:
+        return build.store.hashes_of(sorted(paths))
+    except OSError as error:
+        place = error.filename or "a source file"
+        raise SourceError(f"{place} cannot be read: {error.strerror}", hint="put it back and run it again") from None

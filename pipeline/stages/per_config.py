@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.build import sum_counts
+from pipeline.build import add_up
 from pipeline.report import StageReport
 from pipeline.workspace import read_json, remove_file, write_json
 
@@ -24,7 +24,7 @@ def run_per_config(
     and what else there is to say. Returns the report, and what was said of each config.
     """
     results: dict[str, dict[str, Any]] = {}
-    report = StageReport(stage=stage, skipped=True)
+    skipped = True
     with build.display.stage(stage, len(build.recipe.configs), "configs") as progress:
         for config in build.recipe.configs.values():
             kept = build.workspace.kept(config.name, stage)
@@ -32,13 +32,10 @@ def run_per_config(
             meta = read_json(meta_file)
             files_there = kept.is_file() and build.workspace.rejects(stage, config.name).is_file()
             if meta is None or meta["key"] != keys[config.name] or not files_there:
-                report.skipped = False
+                skipped = False
                 remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key
                 meta = {"key": keys[config.name], **work(build, config)}
                 write_json(meta_file, meta)
             results[config.name] = {name: value for name, value in meta.items() if name != "key"}
             progress.advance()
-    report.rows_in = sum(result["rows_in"] for result in results.values())
-    report.rows_out = sum(result["rows_out"] for result in results.values())
-    report.rejected = sum_counts(result["rejected"] for result in results.values())
-    return report, results
+    return StageReport(stage=stage, skipped=skipped, **add_up(list(results.values()))), results

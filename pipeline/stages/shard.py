@@ -102,7 +102,11 @@ def run(build: Build) -> StageReport:
             for task in _shards_of_split(build, config.name, split, chosen, paths):
                 old = before.get(task.name)
                 shards[task.name] = old
-                if old is None or old["key"] != task.key or not _is_whole(build, task.path, old):
+                if (
+                    old is None
+                    or old["key"] != task.key
+                    or not build.store.is_unchanged(task.path, old["sha256"], old["bytes"])
+                ):
                     tasks.append(task)
     report.skipped = not tasks
     with build.display.stage(NAME, sum(task.rows for task in tasks), "rows") as progress:
@@ -137,21 +141,6 @@ def _unfinished(build: Build) -> dict[str, Any]:
     folder = build.workspace.shards
     found = {path.relative_to(folder).as_posix()[: -len(".json")]: read_json(path) for path in folder.glob("*/*.json")}
     return {name: facts for name, facts in found.items() if facts is not None}
-
-
-def _is_whole(build: Build, path: Path, shard: dict[str, Any]) -> bool:
-    """Tell whether a shard on disk still is the one the manifest describes."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return False
-    if stat.st_size != shard["bytes"]:
-        return False
-    known = build.store.known_file(path, stat)
-    if known is None:
-        known = hash_file(path)[0]
-        build.store.adopt([(path, stat, known)])
-    return bool(known == shard["sha256"])
 
 
 def _forget_old(build: Build, names: set[str]) -> None:

@@ -220,3 +220,21 @@ def test_inline_media() -> None:
         with pytest.raises(RowRejected) as refused:
             inline_bytes(broken)
         assert refused.value.code == "media.inline"
+
+
+def test_hashes_are_taken_anew_only_for_what_changed(tmp_path: Path) -> None:
+    """Known files keep their hash, changed ones get a new one, and a vanished one is an error with its name."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"one")
+    second.write_bytes(b"two")
+    with MediaStore(tmp_path / "cache") as store:
+        assert store.hashes_of([first, second]) == {first: hash_file(first), second: hash_file(second)}
+        second.write_bytes(b"changed")
+        assert store.hashes_of([first, second]) == {first: hash_file(first), second: (hash_bytes(b"changed"), 7)}
+        assert store.is_unchanged(first, hash_bytes(b"one"), 3)
+        assert not store.is_unchanged(first, hash_bytes(b"one"), 4)
+        assert not store.is_unchanged(first, hash_bytes(b"two"), 3)
+        first.unlink()
+        assert not store.is_unchanged(first, hash_bytes(b"one"), 3)
+        with pytest.raises(FileNotFoundError, match="first"):
+            store.hashes_of([first])
