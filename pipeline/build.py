@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from pipeline.executor import Executor
     from pipeline.manifest import Manifest
+    from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
     from pipeline.recipe import Recipe
     from pipeline.report import Display
@@ -44,6 +45,7 @@ class Build:
     workspace: Workspace
     store: MediaStore
     executor: Executor
+    examiners: Examiners
     display: Display
     manifest: Manifest
     roots: dict[str, Path] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -45,7 +45,7 @@ class Scalar:
 class Media:
     """An image or a video."""
 
-    kind: str
+    kind: Literal["image", "video"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +149,9 @@ def _parse_name(name: str, place: tuple[str | int, ...]) -> ColumnType:
         return Scalar(name)
     if name in MEDIA_KINDS and place not in ((), ("list",)):
         raise TypeMistake(place, "an image or video stands in a column of its own, or in a list of them")
-    if name in MEDIA_KINDS:
-        return Media(name)
+    match name:
+        case "image" | "video":
+            return Media(name)
     if name == "json":
         return Json()
     if name in ("list", "struct", "class_label"):
@@ -165,7 +166,7 @@ def _parse_name(name: str, place: tuple[str | int, ...]) -> ColumnType:
     raise TypeMistake(place, f"unknown type {shown(name)}; {hint}")
 
 
-def media_kind(column: ColumnType) -> str | None:
+def media_kind(column: ColumnType) -> Literal["image", "video"] | None:
     """Return image or video for a media column or a list of media, else None."""
     inner = column.item if isinstance(column, ListOf) else column
     return inner.kind if isinstance(inner, Media) else None

@@ -224,7 +224,7 @@ class _Checker:
         media = {**self._common(self.spec.media, schema), **(config.media or {})}
         self._fields(place, config, schema)
         self._media(place, config, schema)
-        self._curate(curate_place, curate, schema)
+        self._curate(curate_place, curate, schema, media)
         for key in ("group", "stratify"):
             column = getattr(config.split_by, key)
             if column in (None, "media", "none"):
@@ -399,7 +399,10 @@ class _Checker:
                         "make the column nullable, or reject",
                     )
 
-    def _curate(self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema) -> None:
+    def _curate(
+        self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema, media: dict[str, MediaSpec]
+    ) -> None:
+        kind_of = {column.name: column.media for column in schema.media_columns}
         kinds = {column.media for column in schema.media_columns}
         values = {column.name for column in schema.value_columns}
         for number, step in enumerate(steps):
@@ -409,6 +412,13 @@ class _Checker:
                     self._mistake((*here, "drop_if"), f"unknown column {column!r}", nearest(column, values))
             if step.operation in ("image", "video") and step.operation not in kinds:
                 self._mistake(here, f"the schema {schema.name!r} has no {step.operation} column")
+            limits = step.image or step.video
+            needed = sorted(limits.model_fields_set - {"min_bytes", "max_bytes"}) if limits else []
+            of_kind = [spec for name, spec in media.items() if kind_of.get(name) == step.operation]
+            if needed and any(spec.probe == "none" for spec in of_kind):
+                self._mistake(
+                    here, f"{needed[0]!r} is not known with `probe: none`", "say `probe: header`, or leave it out"
+                )
             if step.deduplicate == "media" and not kinds:
                 self._mistake(here, f"the schema {schema.name!r} has no media", "`deduplicate: row`, or columns")
             if isinstance(step.deduplicate, list):

@@ -11,6 +11,10 @@ from pipeline.document import shown
 from pipeline.model_check import Strict
 from pipeline.template import is_template
 
+Depth = Literal["none", "header", "decode", "all_frames"]
+"""How far a medium is looked into: not at all; what its headers claim; until its first frame is decoded (and, for a
+video, to the last packet); until every frame is decoded."""
+
 MB = 1_000_000
 MAX_COUNT = 2**63 - 1
 """What a 64-bit integer holds: rows, bytes, pixels and seeds stay below it."""
@@ -249,6 +253,8 @@ class MediaSpec(Strict):
     """What a relative path starts from: the source's root, or the folder of the annotation file."""
     within: str | None = None
     """A wider folder (relative to the recipe) that media may lie in; left out: the source's root."""
+    probe: Depth = "decode"
+    """How far media are looked into: `none`, `header`, `decode` (the first frame), or `all_frames`."""
     missing: Literal["reject", "keep", "fail"] = "reject"
     """A medium that cannot be had: reject the row, keep the row without it, or stop the build."""
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +26,8 @@ READ_BYTES = 1 << 20
 """Bytes read at a time: without, Arrow reads a whole row group before it decodes it."""
 OFFSET_BITS = 32
 """One an element: `nbytes` leaves out the one more that a list or text has."""
+STORED_AS_THEY_ARE = (pa.int32(), pa.int64(), pa.float32(), pa.float64())
+"""Types whose Parquet values are those of Arrow."""
 
 Row = list[list[int]]
 """A single row: [[its bytes as it was read]], then for each level of its columns [elements, has a null bitmap, bits of
@@ -42,12 +43,67 @@ class Recorded(TypedDict):
     """The bytes of batches of several rows, and single rows, in order."""
 
 
+def recorded_of(schema: pa.Schema) -> Recorded:
+    """Return the record of a shard of this schema before its first row group."""
+    return {"writer_rows": _writer_rows_of(schema), "batches": []}
+
+
+def add_row_group(recorded: Recorded, rows: pa.Table, *, batch_rows: int) -> None:
+    """Add a row group as it will be read, in batches of `batch_rows`, the length of the shard's first row group.
+
+    Reading gives a null bitmap to nullable numbers that are stored as they are, and to all else when there is a null in
+    the batch (Arrow's `TransferZeroCopy` against the copies of its other types).
+    """
+    batches = recorded["batches"]
+    for start in range(0, rows.num_rows, batch_rows):
+        batch = rows.slice(start, batch_rows)
+        levels = [
+            level
+            for field, column in zip(batch.schema, batch.columns, strict=True)
+            for level in _levels(_one_array(column), nullable=field.nullable)
+        ]
+        size = sum((-(-count // 8) if nulls or always else 0) + -(-bits // 8) for count, nulls, bits, always in levels)
+        if batch.num_rows == 1:
+            batches.append([[size], *([count, nulls, bits] for count, nulls, bits, _ in levels)])
+        elif batches and isinstance(batches[-1], int):
+            batches[-1] += size
+        else:
+            batches.append(size)
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _levels(array: pa.Array, *, nullable: bool) -> Iterator[tuple[int, int, int, bool]]:
+    """Yield of an array, level by level: elements, has nulls, bits of offsets and data, has a bitmap in any case.
+
+    A struct has no level of its own: `nbytes` does not count its null bitmap, and its nulls are those of its fields.
+    """
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    kind, count, nulls = array.type, len(array), int(array.null_count > 0)
+    if pa.types.is_struct(kind):
+        for position, item in enumerate(array.flatten()):
+            yield from _levels(item, nullable=nullable or kind.field(position).nullable)
+    elif pa.types.is_list(kind):
+        yield count, nulls, OFFSET_BITS * count, False
+        yield from _levels(array.flatten(), nullable=kind.value_field.nullable)
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        length = pc.sum(pc.cast(pc.binary_length(array), pa.int64())).as_py() or 0
+        yield count, nulls, OFFSET_BITS * count + 8 * length, False
+    else:
+        yield count, nulls, kind.bit_width * count, nullable and kind in STORED_AS_THEY_ARE
+
+
 def read_back(path: Path) -> tuple[Recorded, int]:
     """Read a shard as `datasets` does, with page checksums verified; returns its recorded batches and its rows.
 
     Raises:
         pyarrow.ArrowInvalid, OSError: the shard is damaged.
     """
+    import pyarrow.dataset as pds  # late, because it loads pandas: a fifth of a second of every command
+
     options = pds.ParquetFragmentScanOptions(
         page_checksum_verification=True, pre_buffer=False, use_buffered_stream=True, buffer_size=READ_BYTES
     )
@@ -124,30 +180,8 @@ def _has_binary(kind: pa.DataType) -> bool:
 
 def _single(batch: pa.RecordBatch) -> Row:
     """Note what a single row weighs alone and in company."""
-    table = pa.Table.from_batches([batch])
-    # joined with nothing, so that Arrow itself says which levels get a null bitmap
-    joined = pa.concat_tables([table, table.slice(0, 0)]).combine_chunks()
-    levels = [level for column in joined.columns for chunk in column.chunks for level in _levels(chunk)]
-    return [[batch.nbytes], *levels]
-
-
-def _levels(array: Any) -> Iterator[list[int]]:
-    """Yield the buffers of a joined array, level by level; `nbytes` does not count the null bitmap of a struct."""
-    if isinstance(array, pa.ExtensionArray):
-        array = array.storage
-    kind = array.type
-    bitmap = int(array.buffers()[0] is not None)
-    if pa.types.is_struct(kind):
-        for position in range(kind.num_fields):
-            yield from _levels(array.field(position))
-    elif pa.types.is_list(kind):
-        yield [len(array), bitmap, OFFSET_BITS * len(array)]
-        yield from _levels(array.values)
-    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
-        length = pc.sum(pc.cast(pc.binary_length(array), pa.int64())).as_py() or 0
-        yield [len(array), bitmap, OFFSET_BITS * len(array) + 8 * length]
-    else:
-        yield [len(array), bitmap, kind.bit_width * len(array)]
+    levels = [level for column in batch.columns for level in _levels(column, nullable=False)]
+    return [[batch.nbytes], *([count, nulls, bits] for count, nulls, bits, _ in levels)]
 
 
 def _joined(rows: list[Row]) -> int:

@@ -11,6 +11,7 @@ from pipeline.build import Build
 from pipeline.executor import InProcess, LocalProcesses
 from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
+from pipeline.media.examiners import Examiners
 from pipeline.media.store import MediaStore
 from pipeline.rejects import REJECTING, check_share, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
@@ -98,6 +99,7 @@ def build_dataset(
             workspace=workspace,
             store=stack.enter_context(MediaStore(workspace.cache)),
             executor=executor,
+            examiners=stack.enter_context(Examiners(workers)),
             display=display,
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )

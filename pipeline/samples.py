@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from pipeline.row_file import read_batches, take_rows
 from pipeline.stages.cache import plan_path
 from pipeline.stages.convert import records_path
-from pipeline.workspace import writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from pipeline.build import AnnotationFile, Build
 
@@ -40,11 +38,9 @@ columns: which media column each is in."""
 def load_samples(build: Build, config: str) -> pa.Table:
     """Return the samples of a config whose media could all be had, in the order of the rows."""
     tables = [KEPT_SCHEMA.empty_table()]
-    names = ["ok", "line", "bytes", "media.list.element.sha256", "media.list.element.column"]
     for number, file in enumerate(build.files_of(config)):
-        plan = pq.ParquetFile(plan_path(build, file))
         start = 0
-        for batch in plan.iter_batches(columns=names):
+        for batch in read_batches(plan_path(build, file), ["ok", "line", "bytes", "media"]):
             rows = pa.array(np.arange(start, start + len(batch)))
             start += len(batch)
             media = batch.column("media")
@@ -61,17 +57,6 @@ def load_samples(build: Build, config: str) -> pa.Table:
             )
             tables.append(table.filter(batch.column("ok")))
     return pa.concat_tables(tables)
-
-
-def read_kept(path: Path) -> pa.Table:
-    """Return the samples that a stage kept."""
-    return pq.read_table(path)
-
-
-def write_kept(path: Path, table: pa.Table) -> None:
-    """Write the samples that a stage kept."""
-    with writing(path) as temporary:
-        pq.write_table(table, temporary)
 
 
 def by_file(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[tuple[AnnotationFile, int, np.ndarray]]:
@@ -96,23 +81,6 @@ def iter_values(
         for table in take_rows(records_path(build.workspace, file), rows, columns or ["__line"]):
             yield first + done, table.to_pylist()
             done += table.num_rows
-
-
-def take_rows(path: Path, rows: np.ndarray, columns: list[str], *, batch: int = 8_192) -> Iterator[pa.Table]:
-    """Yield the named columns of some rows (ascending positions) of a Parquet file, a batch at a time."""
-    with pq.ParquetFile(path) as file:
-        start = 0
-        for group in range(file.metadata.num_row_groups):
-            end = start + file.metadata.row_group(group).num_rows
-            first, last = np.searchsorted(rows, [start, end])
-            if last > first:
-                table = file.read_row_group(group, columns=columns)
-                wanted = rows[first:last] - start
-                for position in range(0, len(wanted), batch):
-                    chosen = wanted[position : position + batch]
-                    contiguous = int(chosen[-1]) - int(chosen[0]) + 1 == len(chosen)
-                    yield table.slice(int(chosen[0]), len(chosen)) if contiguous else table.take(pa.array(chosen))
-            start = end
 
 
 def media_facts(build: Build, samples: pa.Table, config: str) -> Iterator[tuple[int, list[list[dict[str, Any]]]]]:

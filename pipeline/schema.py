@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -96,7 +96,7 @@ class Column:
     rules: ColumnSpec
 
     @property
-    def media(self) -> str | None:
+    def media(self) -> Literal["image", "video"] | None:
         """Image or video for a media column or list of media, else None."""
         return media_kind(self.type)
 

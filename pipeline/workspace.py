@@ -5,10 +5,10 @@
       recipe.json                      the recipe that was built here last
       manifest.json                    what was built from what
       sources/<source>-<sha256[:16]>/  archives, unpacked
-      records/<config>/<key>.parquet   rows of one annotation file, with their lines and the media they ask for
+      records/<config>/<key>.arrow     rows of one annotation file, with their lines and the media they ask for
       records/<config>/<key>.json      the counts of that file
-      plan/<config>/<key>.parquet      one row a sample: its place in the records, its media by hash and facts
-      plan/<config>.<stage>.parquet    the samples a stage kept
+      plan/<config>/<key>.arrow        one row a sample: its place in the records, its media by hash and facts
+      plan/<config>.<stage>.arrow      the samples a stage kept
       plan/<config>.<stage>.json       their counts; written last, so that its presence means done
       shards/<config>/<shard>.json     the facts of a shard that is written, until all are and the manifest says so
       rejects/<stage>/<config>….parquet  the rows a stage left out
@@ -83,7 +83,7 @@ class Workspace:
 
     def kept(self, config: str, stage: str) -> Path:
         """The samples that a stage kept of a config."""
-        return self.work / "plan" / f"{config}.{stage}.parquet"
+        return self.work / "plan" / f"{config}.{stage}.arrow"
 
     @property
     def shards(self) -> Path:

@@ -31,7 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "recipe",
         ),
     ),
-    ("ground", ("workspace", "manifest", "executor", "report", "rejects", "cutting", "recorded_bytes")),
+    ("ground", ("workspace", "manifest", "executor", "report", "rejects", "cutting", "row_file", "recorded_bytes")),
     ("doors", ("sources", "readers", "media")),
     ("build", ("build",)),
     ("stages", ("stages", "samples")),

@@ -167,6 +167,7 @@ def _prove(project: Project) -> None:
     from pipeline.executor import InProcess
     from pipeline.load_recipe import load_recipe
     from pipeline.manifest import Manifest
+    from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
     from pipeline.report import Quiet
     from pipeline.stages.validate import raise_errors
@@ -174,12 +175,13 @@ def _prove(project: Project) -> None:
 
     recipe = load_recipe(project.recipe_path)
     workspace = Workspace(work=project.work, out=project.out, cache=project.root / "cache")
-    with MediaStore(workspace.cache) as store:
+    with MediaStore(workspace.cache) as store, Examiners(1) as examiners:
         build = Build(
             recipe=recipe,
             workspace=workspace,
             store=store,
             executor=InProcess(),
+            examiners=examiners,
             display=Quiet(),
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipeline.checks.folder import REBUILD
 from pipeline.checks.problem import Problem
 from pipeline.media.probe import hash_bytes, hash_file
-from pipeline.samples import read_kept
+from pipeline.row_file import read_rows
 from pipeline.stages.card import rejected_of, shards_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def check_shards(build: Build) -> Iterator[Problem]:
 
 def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
     for config in build.recipe.configs.values():
-        samples = read_kept(build.workspace.kept(config.name, "split"))
+        samples = read_rows(build.workspace.kept(config.name, "split"))
         columns = tuple((column.name, column.is_list) for column in config.schema.media_columns)
         for number, split in enumerate(config.splits):
             chosen = samples.filter(pa.compute.equal(samples.column("split"), number)).column("media")

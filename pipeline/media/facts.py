@@ -10,16 +10,17 @@ Kind = Literal["image", "video"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MediaFacts:
-    """The facts of one medium; what a kind does not have is None."""
+    """The facts of one medium; what a kind does not have, or what was not looked at, is None."""
 
     kind: Kind
     format: str
-    """Image format or video container, lower case: jpeg, png, gif, mp4, mov, matroska, webm, avi, mpeg, 3gp …"""
+    """Image format or video container, lower case: jpeg, png, gif, mp4, mov, matroska, webm, avi, mpeg, 3gp …; unknown
+    when nobody looked."""
     codec: str | None = None
     """Video codec by FFmpeg's codec name: h264, hevc, av1, vp9 … ; None for images."""
-    width: int
+    width: int | None = None
     """Pixels as shown, after rotation."""
-    height: int
+    height: int | None = None
     """Pixels as shown, after rotation."""
     rotation: int = 0
     """Degrees clockwise by which the stored picture is turned to be shown: 0, 90, 180 or 270."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
+import zlib
 from typing import TYPE_CHECKING
 
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -12,21 +14,35 @@ from pipeline.errors import RowRejected
 from pipeline.media.facts import MediaFacts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from PIL.ImageFile import ImageFile
+
+    from pipeline.recipe_spec import Depth
 
 MAX_PIXELS = 178_956_970
 """Pillow's own limit for an error, twice `MAX_IMAGE_PIXELS`: a larger picture is a decompression bomb."""
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000", "ICO")
 """What is read. Pillow knows more, but some of it is no picture (EPS is a program, run by Ghostscript)."""
 
+_STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM....\0\0\0\0|P[1-6][\s#]|RIFF....WEBP|II\*\0|MM\0\*"
+    rb"|....ftypavi[fs]|\0\0\0\x0cjP  |\xff\x4f\xff\x51|\x00\x00\x01\x00",
+    re.DOTALL,
+)
+"""What images of these formats begin with: tells a damaged one from what is none."""
+_PNG_START = 8
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Adam7: first column and row of each pass, and its steps (PNG 3, 8.1)."""
+
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """EXIF orientation -> degrees clockwise to show it upright (Exif 2.32, tag 0x0112); mirrored ones are turned alike."""
 
 
-def probe_image(source: Path | bytes) -> MediaFacts:
-    """Return the facts of an image.
+def probe_image(source: Path | bytes, depth: Depth = "decode") -> MediaFacts:
+    """Return the facts of an image, looked into as far as `depth` says.
 
     The first frame is decoded to its end, because a truncated file opens without complaint. A JPEG is decoded at an
     eighth of its size (draft mode): that still reads every code of the stream, two to five times as fast. Full and
@@ -34,7 +50,7 @@ def probe_image(source: Path | bytes) -> MediaFacts:
 
     Raises:
         RowRejected: `media.missing` (cannot be read), `media.empty`, `media.kind` (no image), `media.bomb`,
-            `media.decode`.
+            `media.memory`, `media.decode`.
     """
     try:
         data = source if isinstance(source, bytes) else source.read_bytes()
@@ -46,8 +62,10 @@ def probe_image(source: Path | bytes) -> MediaFacts:
         warnings.simplefilter("ignore")
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                return _facts(image)
+                return _facts(image, data, depth)
         except UnidentifiedImageError:
+            if _STARTS.match(data):
+                raise RowRejected("media.decode", "it begins like an image, but its header is damaged") from None
             raise RowRejected(
                 "media.kind", f"this is no image of a format that is read: {', '.join(FORMATS)}"
             ) from None
@@ -57,10 +75,10 @@ def probe_image(source: Path | bytes) -> MediaFacts:
             # Pillow's plugins raise all of these on damaged files
             raise RowRejected("media.decode", f"the image does not decode: {error}") from None
         except MemoryError:
-            raise RowRejected("media.bomb", "the image does not fit into memory") from None
+            raise RowRejected("media.memory", "decoding it takes more memory than is allowed") from None
 
 
-def _facts(image: ImageFile) -> MediaFacts:
+def _facts(image: ImageFile, data: bytes, depth: Depth) -> MediaFacts:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise RowRejected("media.bomb", f"{width} x {height} pixels; at most {MAX_PIXELS:,} are allowed")
@@ -68,15 +86,24 @@ def _facts(image: ImageFile) -> MediaFacts:
     name = "JPEG" if image.format == "MPO" else image.format or "unknown"
     # GIF and friends decode frame by frame, so count before the first one is loaded
     frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    if name == "PNG":
+        frames = min(frames, _frames_of_png(data))
     mode = image.mode
     # loading a TIFF turns it upright and drops the tag
     orientation = _orientation(image) if name == "TIFF" else None
-    if name == "JPEG":
-        image.draft(None, (1, 1))
-    image.load()
+    if depth != "header":
+        if name == "JPEG":
+            image.draft(None, (1, 1))
+        image.load()
+        if name == "PNG":
+            _check_rows_of_png(image, data)
     # not earlier: a PNG decodes to look for its EXIF, and would not say a second time that it is damaged
-    if name != "TIFF":
+    if name != "TIFF" and (depth != "header" or name != "PNG" or "exif" in image.info):
         orientation = _orientation(image)
+    if depth == "all_frames":
+        for number in range(1, frames):
+            image.seek(number)
+            image.load()
     rotation = _ROTATIONS.get(orientation or 1, 0)
     # Pillow shows a TIFF upright by itself, and its size is that of the upright picture
     if rotation in (90, 270) and name != "TIFF":
@@ -101,3 +128,64 @@ def _orientation(image: ImageFile) -> int | None:
     except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError):
         return None
     return value if isinstance(value, int) and 1 <= value <= 8 else None
+
+
+def _chunks_of_png(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """Yield the chunks as far as they go: a kind, and the bytes in them; the last may be cut off."""
+    view, place = memoryview(data), _PNG_START
+    while place + 8 <= len(data):
+        size, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        inside = view[place + 8 : place + 8 + size]
+        crc = data[place + 8 + size : place + 12 + size]
+        # Pillow skips the sums of what it decodes
+        if kind in (b"IDAT", b"fdAT") and (
+            len(inside) < size or (len(crc) == 4 and zlib.crc32(inside, zlib.crc32(kind)) != int.from_bytes(crc, "big"))
+        ):
+            raise RowRejected("media.decode", f"the PNG is damaged or cut off at byte {place:,}")
+        yield kind, inside
+        place += 12 + size
+
+
+def _frames_of_png(data: bytes) -> int:
+    """Count the frames that are there; Pillow believes the header.
+
+    Raises:
+        RowRejected: `media.decode`: bytes of a frame are not those that were written, or are missing.
+    """
+    frames, alone = 0, False
+    for kind, _ in _chunks_of_png(data):
+        if kind == b"fcTL":
+            frames += 1
+        elif kind == b"IDAT" and not frames:
+            # the picture for programs that know no animation is no frame of it, but Pillow counts it
+            alone = True
+    return frames + alone
+
+
+def _check_rows_of_png(image: ImageFile, data: bytes) -> None:
+    """Refuse a PNG with fewer rows in it than its header claims; Pillow leaves the rest black, and says nothing.
+
+    Raises:
+        RowRejected: `media.decode`.
+    """
+    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    # only where it looks like that is the picture inflated once more; an interlaced one ends with every other row
+    if all(any(image.crop((0, row, width, row + 1)).tobytes()) for row in range(max(0, height - 2), height)):
+        return
+    bits = data[24] * _PNG_CHANNELS.get(data[25], 4)
+    missing = 0
+    for left, top, across, down in _PNG_PASSES if data[28] else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        if columns > 0 and rows > 0:
+            missing += rows * (1 + (columns * bits + 7) // 8)
+    inflate = zlib.decompressobj()
+    try:
+        for kind, inside in _chunks_of_png(data):
+            piece: bytes | memoryview = inside if kind == b"IDAT" else b""
+            while missing > 0 and piece:
+                missing -= len(inflate.decompress(piece, 1 << 20))
+                piece = inflate.unconsumed_tail
+    except zlib.error:
+        return  # the stream's own sum is wrong, behind the rows that Pillow has read
+    if missing > 0:
+        raise RowRejected("media.decode", "the PNG holds fewer rows than its header claims")

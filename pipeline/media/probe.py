@@ -5,24 +5,32 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from pipeline.media.facts import MediaFacts
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.media.facts import MediaFacts
+    from pipeline.media.facts import Kind
+    from pipeline.recipe_spec import Depth
 
-PROBE_VERSION = 2
+PROBE_VERSION = 3
 """Raised when a probe finds out more or other things, so that old facts are not believed."""
 
 
-def probe(source: Path | bytes, kind: str) -> MediaFacts:
-    """Return the facts of an image or a video; raises RowRejected with a `media.*` code."""
+def probe(source: Path | bytes, kind: Kind, depth: Depth = "decode") -> MediaFacts:
+    """Return the facts of an image or a video; raises RowRejected with a `media.*` code.
+
+    Decoders are not to be trusted with the files of strangers: a build calls this in the processes of `Examiners`.
+    """
+    if depth == "none":
+        return MediaFacts(kind=kind, format="unknown")
     if kind == "image":
         from pipeline.media.image import probe_image
 
-        return probe_image(source)
+        return probe_image(source, depth)
     from pipeline.media.video import probe_video
 
-    return probe_video(source)
+    return probe_video(source, depth)
 
 
 def hash_file(path: Path) -> tuple[str, int]:

@@ -4,7 +4,7 @@
     <cache>/media/objects/ab/<sha256>.damaged   what the disk made of some; set aside so that they can be put again
     <cache>/media/index.sqlite          what is known, and can be found out again:
         files   path, size, times, inode -> sha256: files that stay where they are (adopted)
-        facts   sha256, kind -> what a probe found, or why it failed
+        facts   sha256, kind, depth -> what a probe found, or why it failed
     <cache>/media/index.lock            held while a process opens or mends the index
 
 Files of a local folder are adopted, not copied: a terabyte is not doubled. Whoever reads one checks its hash.
@@ -33,10 +33,13 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from pipeline.media.facts import Kind
+    from pipeline.recipe_spec import Depth
+
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 RACY_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within the same tick of the disk's clock."""
 BUSY_SECONDS = 60.0
@@ -52,8 +55,8 @@ CREATE TABLE IF NOT EXISTS files (
     inode INTEGER NOT NULL, sha256 TEXT NOT NULL, settled INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS facts (
-    sha256 TEXT NOT NULL, kind TEXT NOT NULL, version INTEGER NOT NULL, facts TEXT, code TEXT, message TEXT,
-    PRIMARY KEY (sha256, kind)
+    sha256 TEXT NOT NULL, kind TEXT NOT NULL, depth TEXT NOT NULL, version INTEGER NOT NULL,
+    facts TEXT, code TEXT, message TEXT, PRIMARY KEY (sha256, kind, depth)
 ) WITHOUT ROWID;
 PRAGMA user_version = {INDEX_VERSION};
 """
@@ -178,24 +181,25 @@ class MediaStore:
         except OSError:
             return False
 
-    def facts(self, hashes: Iterable[str], kind: str) -> dict[str, MediaFacts | RowRejected]:
-        """Return what is known of media by hash: their facts, or why the probe failed."""
+    def facts(self, hashes: Iterable[str], kind: Kind, depth: Depth) -> dict[str, MediaFacts | RowRejected]:
+        """Return what is known of media by hash, looked into just so far: their facts, or why the probe failed."""
         known: dict[str, MediaFacts | RowRejected] = {}
-        query = "SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND version = ? AND sha256 IN"
-        for sha256, facts, code, message in self._select(query, list(hashes), kind, PROBE_VERSION):
+        query = (
+            "SELECT sha256, facts, code, message FROM facts WHERE kind = ? AND depth = ? AND version = ? AND sha256 IN"
+        )
+        for sha256, facts, code, message in self._select(query, list(hashes), kind, depth, PROBE_VERSION):
             known[sha256] = MediaFacts.from_json(json.loads(facts)) if facts else RowRejected(code, message)
         return known
 
-    def remember_facts(self, entries: Iterable[tuple[str, str, MediaFacts | RowRejected]]) -> None:
-        """Remember what probes found; `media.missing` tells of a place, not of the bytes, and is not remembered."""
+    def remember_facts(self, entries: Iterable[tuple[str, MediaFacts | RowRejected]], kind: Kind, depth: Depth) -> None:
+        """Remember what probes found out about media by hash."""
         rows = [
-            (sha256, kind, PROBE_VERSION, None, found.code, found.message)
+            (sha256, kind, depth, PROBE_VERSION, None, found.code, found.message)
             if isinstance(found, RowRejected)
-            else (sha256, kind, PROBE_VERSION, json.dumps(found.to_json()), None, None)
-            for sha256, kind, found in entries
-            if not (isinstance(found, RowRejected) and found.code == "media.missing")
+            else (sha256, kind, depth, PROBE_VERSION, json.dumps(found.to_json()), None, None)
+            for sha256, found in entries
         ]
-        self._insert("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self._insert("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     def _select(self, query: str, keys: list[str], *values: str | int) -> list[tuple[Any, ...]]:
         """Return the rows whose key is among `keys`; the query ends before the list of them."""

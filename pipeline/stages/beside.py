@@ -10,6 +10,7 @@ A shard's column then holds the path as text: `media/<config>/ab/<sha256>.mp4`, 
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ def beside_tasks(build: Build, config: str, samples: pa.Table) -> tuple[dict[str
     for _, rows in media_facts(build, samples, config):
         for row in rows:
             for medium in row:
-                ending = ENDINGS.get(medium["format"], medium["format"])
+                ending = _ending(medium)
                 media.setdefault(medium["sha256"], (f"{medium['sha256']}.{ending}", medium["path"], medium["size"]))
     out, cache = build.workspace.out.absolute(), build.workspace.cache
     if build.recipe.spec.shards.media == "files":
@@ -81,6 +82,15 @@ def beside_tasks(build: Build, config: str, samples: pa.Table) -> tuple[dict[str
         paths.update({sha256: f"{archive}/{name}" for name, sha256, _, _ in members})
         tasks.append(BesideTask(name=archive, path=out / archive, cache=cache, members=members, archive=True))
     return paths, tasks
+
+
+def _ending(medium: dict[str, Any]) -> str:
+    """Return the file ending that fits a medium; that of its own name when nobody looked what it is."""
+    known: str = medium["format"]
+    if known != "unknown":
+        return ENDINGS.get(known, known)
+    ending: str = medium["name"].rpartition(".")[2].lower()
+    return ending if re.fullmatch(r"[a-z0-9]{1,8}", ending) else "bin"
 
 
 def media_path(config: str, sha256: str, name: str) -> str:

@@ -19,8 +19,8 @@ from collections import Counter
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.build import add_up, sum_counts
 from pipeline.errors import MediaMissingError, RowRejected
@@ -29,8 +29,9 @@ from pipeline.media.facts import MediaFacts
 from pipeline.media.store import RACY_NS
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
-from pipeline.stages.find_media import Found, MediaFinder, Medium, find_all
-from pipeline.workspace import read_json, remove_file, remove_leftovers, write_json, writing
+from pipeline.row_file import writing_rows
+from pipeline.stages.find_media import Found, MediaFinder, Medium, find_all, state_of
+from pipeline.workspace import read_json, remove_file, remove_leftovers, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Config
     from pipeline.report import Progress
 
-VERSION = 1
+VERSION = 2
 NAME = "cache"
 
 PATH_BYTES = 100
@@ -87,15 +88,13 @@ def run(build: Build) -> StageReport:
     with build.display.stage(NAME, converted, "rows") as progress:
         for file in build.files:
             config = build.recipe.configs[file.config]
-            finder = MediaFinder(build, config, file)
             meta = read_json(meta_path(build, file))
-            state = fingerprint(VERSION, finder.state())
-            if meta is None or meta["state"] != state or not meta["settled"]:
+            if meta is None or not meta["settled"] or meta["state"] != state_of(build, config, file):
                 # a kill from here on must not leave counts beside a plan of another state
                 remove_file(meta_path(build, file))
-                fresh = _plan(build, config, file, finder, progress)
+                fresh = _plan(build, config, file, progress)
                 skipped = skipped and meta is not None and meta["plan"] == fresh["plan"]
-                meta = {**fresh, "state": state}
+                meta = fresh
                 write_json(meta_path(build, file), meta)
             else:
                 progress.advance(meta["rows_in"])
@@ -117,7 +116,7 @@ def run(build: Build) -> StageReport:
 
 def plan_path(build: Build, file: AnnotationFile) -> Path:
     """Return where the plan of an annotation file is."""
-    return build.workspace.plan(file.config) / f"{file.key}.parquet"
+    return build.workspace.plan(file.config) / f"{file.key}.arrow"
 
 
 def meta_path(build: Build, file: AnnotationFile) -> Path:
@@ -136,31 +135,39 @@ def _forget_old(build: Build) -> None:
         remove_leftovers(build.workspace.plan(config), keep)
 
 
-def _plan(
-    build: Build, config: Config, file: AnnotationFile, finder: MediaFinder, progress: Progress
-) -> dict[str, Any]:
+def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress) -> dict[str, Any]:
     """Write the plan of one annotation file; returns its counts."""
     started_ns = time.time_ns()
+    finder = MediaFinder(build, config, file)
     rows_in = rows_out = media = size = 0
     without: Counter[str] = Counter()
     indispensable: list[str] = []
     digest = hashlib.sha256()
     with (
         writing_rejects(rejects_path(build, file), config=config.name, stage=NAME) as rejects,
-        writing(plan_path(build, file)) as temporary,
-        pq.ParquetWriter(temporary, PLAN_SCHEMA, use_dictionary=["media.list.element.kind"]) as writer,
+        writing_rows(plan_path(build, file), PLAN_SCHEMA) as plan,
     ):
         for batch in finder.batches():
-            rows = []
+            rows_in += batch.num_rows
+            if not finder.columns:
+                plan.write(_plan_without_media(batch))
+                rows_out += batch.num_rows
+                progress.advance(batch.num_rows)
+                continue
             asked = finder.asked(batch)
-            found = find_all(build, finder, asked)
+            rows = _PlanRows(embedded=build.recipe.embedded)
+            # a row is done when the last of its media is; what is shown comes near to that
+            asks = sum(len(asks or ()) for column in asked for asks in column)
+            shown = _Shown(progress, rows=batch.num_rows, media=asks)
+            found = find_all(build, finder, asked, advance=shown.advance)
             lines, weights = batch.column("__line").to_pylist(), batch.column("__bytes").to_pylist()
             for position, (line, weight) in enumerate(zip(lines, weights, strict=True)):
                 try:
                     row = _row(finder, [column[position] for column in asked], found, without, indispensable)
+                    rows.add(line, weight, row)
                     rows_out += 1
                 except _MediumRejected as rejected:
-                    row = None
+                    rows.add(line, weight, None)
                     rejects.add(
                         split=file.split,
                         source=file.source,
@@ -170,23 +177,16 @@ def _plan(
                         message=rejected.message,
                         media=rejected.value,
                     )
-                sizes = [medium["size"] if build.recipe.embedded else PATH_BYTES for medium in row or []]
-                rows.append({"ok": row is not None, "line": line, "bytes": weight + sum(sizes), "media": row or []})
-                media += len(row or [])
-                size += sum(medium["size"] for medium in row or [])
-                digest.update(
-                    json.dumps(
-                        [[m["column"], m["sha256"], m["name"]] for m in row or []] if row is not None else None
-                    ).encode()
-                )
-            rows_in += len(rows)
-            writer.write_table(pa.Table.from_pylist(rows, PLAN_SCHEMA))
-            progress.advance(len(rows))
+            plan.write(rows.table())
+            media += len(rows.media)
+            size += sum(medium.size for medium in rows.media)
+            digest.update(rows.identity())
+            shown.finish()
     if indispensable:
-        shown = "\n".join(f"  {text}" for text in indispensable[:50])
+        shown_media = "\n".join(f"  {text}" for text in indispensable[:50])
         more = f"\n  and {len(indispensable) - 50:,} more" if len(indispensable) > 50 else ""
         raise MediaMissingError(
-            f"{len(indispensable):,} media cannot be had, and the recipe says `missing: fail`:\n{shown}{more}",
+            f"{len(indispensable):,} media cannot be had, and the recipe says `missing: fail`:\n{shown_media}{more}",
             hint="put them back, or say `missing: reject`",
         )
     return {
@@ -197,8 +197,81 @@ def _plan(
         "bytes": size,
         "without": dict(sorted(without.items())),
         "plan": digest.hexdigest(),
+        "state": finder.state,
         "settled": finder.newest_ns < started_ns - RACY_NS,
     }
+
+
+class _Shown:
+    """Shows the rows of a batch as done while its media are examined."""
+
+    def __init__(self, progress: Progress, *, rows: int, media: int) -> None:
+        self._progress, self._rows, self._media = progress, rows, max(media, 1)
+        self._examined = self._advanced = 0
+
+    def advance(self, media: int) -> None:
+        """Show that so many media more were examined."""
+        self._examined = min(self._examined + media, self._media)
+        rows = self._rows * self._examined // self._media - self._advanced
+        self._advanced += rows
+        self._progress.advance(rows)
+
+    def finish(self) -> None:
+        """Show all of the batch; media that were known, or that rows share, were not examined."""
+        self._progress.advance(self._rows - self._advanced)
+
+
+def _plan_without_media(batch: pa.RecordBatch) -> pa.Table:
+    count = batch.num_rows
+    media = pa.ListArray.from_arrays(pa.array(np.zeros(count + 1, np.int32)), pa.array([], MEDIA_FIELDS))
+    everything = pa.array(np.ones(count, bool))
+    return pa.table([everything, batch.column("__line"), batch.column("__bytes"), media], schema=PLAN_SCHEMA)
+
+
+class _PlanRows:
+    """Rows of a plan, gathered as columns."""
+
+    def __init__(self, *, embedded: bool) -> None:
+        self.embedded = embedded
+        self.media: list[Medium] = []
+        self._columns: list[int] = []
+        self._names: list[str] = []
+        self._ok: list[bool] = []
+        self._lines: list[int] = []
+        self._bytes: list[int] = []
+        self._offsets = [0]
+
+    def add(self, line: int, weight: int, media: list[tuple[int, str, Medium]] | None) -> None:
+        """Add a row with its media: column number, published name, medium; None: it is left out."""
+        self._ok.append(media is not None)
+        self._lines.append(line)
+        for column, name, medium in media or ():
+            self._columns.append(column)
+            self._names.append(name)
+            self.media.append(medium)
+            weight += medium.size if self.embedded else PATH_BYTES
+        self._bytes.append(weight)
+        self._offsets.append(len(self.media))
+
+    def identity(self) -> bytes:
+        """Return what the stages after this one depend on."""
+        hashes = [medium.sha256 for medium in self.media]
+        return json.dumps([self._ok, self._offsets, self._columns, self._names, hashes]).encode()
+
+    def table(self) -> pa.Table:
+        """Return the rows."""
+        columns: dict[str, list[Any]] = {
+            "column": self._columns,
+            "sha256": [medium.sha256 for medium in self.media],
+            "size": [medium.size for medium in self.media],
+            "path": [medium.path for medium in self.media],
+            "name": self._names,
+            **{name: [getattr(medium.facts, name) for medium in self.media] for name in FACTS},
+        }
+        arrays = [pa.array(columns[field.name], field.type) for field in MEDIA_FIELDS]
+        items = pa.StructArray.from_arrays(arrays, fields=list(MEDIA_FIELDS))
+        media = pa.ListArray.from_arrays(pa.array(self._offsets, pa.int32()), items)
+        return pa.table([pa.array(self._ok), pa.array(self._lines), pa.array(self._bytes), media], schema=PLAN_SCHEMA)
 
 
 class _MediumRejected(Exception):
@@ -215,9 +288,13 @@ def _row(
     found: Found,
     without: Counter[str],
     indispensable: list[str],
-) -> list[dict[str, Any]]:
-    """Return the media of one row; raises _MediumRejected when the row is to be left out."""
-    row: list[dict[str, Any]] = []
+) -> list[tuple[int, str, Medium]]:
+    """Return the media of one row: column number, published name, medium.
+
+    Raises:
+        _MediumRejected: the row is to be left out.
+    """
+    row: list[tuple[int, str, Medium]] = []
     for number, (column, asks) in enumerate(zip(finder.columns, asked, strict=True)):
         spec = finder.config.media.get(column.name)
         missing = spec.missing if spec else "reject"
@@ -232,16 +309,7 @@ def _row(
                     indispensable.append(f"{column.name}: {medium.message}")
                 raise _MediumRejected(medium, column.name, ask["value"])
             weight += medium.size
-            row.append(
-                {
-                    "column": number,
-                    "sha256": medium.sha256,
-                    "size": medium.size,
-                    "path": medium.path,
-                    "name": _published_name(ask, medium),
-                    **{name: getattr(medium.facts, name) for name in FACTS},
-                }
-            )
+            row.append((number, _published_name(ask, medium), medium))
         if finder.build.recipe.embedded and weight > MAX_CELL_BYTES:
             error = RowRejected(
                 "media.too_large", f"{weight:,} bytes cannot be embedded; `shards: {{media: files}}` keeps them beside"

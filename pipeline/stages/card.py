@@ -20,7 +20,8 @@ from pipeline.manifest import fingerprint
 from pipeline.recorded_bytes import num_bytes
 from pipeline.rejects import REJECTING
 from pipeline.report import StageReport
-from pipeline.samples import media_facts, read_kept
+from pipeline.row_file import read_rows
+from pipeline.samples import media_facts
 from pipeline.workspace import write_bytes
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _where_media_are(build: Build) -> str:
 
 def _media_rows(build: Build, config: str) -> list[str]:
     """Return a table row for each kind of media in the published rows of a config."""
-    samples = read_kept(build.workspace.kept(config, "split"))
+    samples = read_rows(build.workspace.kept(config, "split"))
     kinds: dict[str, dict[str, Any]] = {}
     for _, rows in media_facts(build, samples, config):
         for medium in (medium for row in rows for medium in row):
@@ -221,8 +222,9 @@ def _media_rows(build: Build, config: str) -> list[str]:
                 continue
             facts["hashes"].add(key)
             facts["bytes"] += medium["size"]
-            size = (medium["width"] * medium["height"], medium["width"], medium["height"])
-            facts["sides"] = [min([*facts["sides"][:1], size]), max([*facts["sides"][1:], size])]
+            if medium["width"] is not None:
+                size = (medium["width"] * medium["height"], medium["width"], medium["height"])
+                facts["sides"] = [min([*facts["sides"][:1], size]), max([*facts["sides"][1:], size])]
             if medium["duration"] is not None:
                 facts["seconds"] += medium["duration"]
                 facts["longest"] = max(facts["longest"], medium["duration"])
@@ -231,8 +233,7 @@ def _media_rows(build: Build, config: str) -> list[str]:
             facts["formats"][f"{medium['format']}{codec}"] += 1
     lines = []
     for kind, facts in sorted(kinds.items()):
-        low, high = facts["sides"]
-        pictures = f"{low[1]}x{low[2]} to {high[1]}x{high[2]}" if low != high else f"{low[1]}x{low[2]}"
+        pictures = " to ".join(dict.fromkeys(f"{width}x{height}" for _, width, height in facts["sides"]))
         seconds = ""
         if facts["shortest"] < math.inf:
             seconds = f"{facts['seconds']:,.1f} in all, {facts['shortest']:.1f} to {facts['longest']:.1f} each"

@@ -13,13 +13,11 @@ the same is not converted again. A records file has the schema's value columns, 
 from __future__ import annotations
 
 import importlib.util
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.build import AnnotationFile, add_up
 from pipeline.column_type import arrow_type
@@ -32,8 +30,9 @@ from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, ReadOptions
 from pipeline.recipe import all_rows
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
+from pipeline.row_file import read_batches, writing_rows
 from pipeline.stages.conversion import ASK_TYPE, Converter
-from pipeline.workspace import Workspace, read_json, remove_leftovers, write_json, writing
+from pipeline.workspace import Workspace, read_json, remove_leftovers, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,11 +43,8 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import RowsSpec
     from pipeline.schema import Schema
 
-VERSION = 2
+VERSION = 3
 NAME = "convert"
-
-ROW_GROUP_BYTES = 32 << 20
-"""Bytes of rows gathered before they are written: what a worker holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +100,7 @@ def run(build: Build) -> StageReport:
 
 def records_path(workspace: Workspace, file: AnnotationFile) -> Path:
     """Return where the rows of an annotation file are."""
-    return workspace.records(file.config) / f"{file.key}.parquet"
+    return workspace.records(file.config) / f"{file.key}.arrow"
 
 
 def rejects_path(workspace: Workspace, file: AnnotationFile) -> Path:
@@ -148,7 +144,7 @@ def _is_done(build: Build, file: AnnotationFile) -> bool:
     if not counts["inline"]:
         return True
     columns = [f"__media.{column.name}" for column in build.recipe.configs[file.config].schema.media_columns]
-    for batch in pq.ParquetFile(records_path(build.workspace, file)).iter_batches(columns=columns):
+    for batch in read_batches(records_path(build.workspace, file), columns):
         for column in batch.columns:
             for sha256 in pc.unique(column.flatten().field("object")).to_pylist():
                 if sha256 is not None and not build.store.object_path(sha256).is_file():
@@ -167,10 +163,11 @@ def _forget_old(build: Build) -> None:
 def convert_file(task: ConvertTask) -> None:
     """Convert one annotation file (a worker's task)."""
     file, workspace = task.file, task.workspace
+    schema = _records_schema(task.config.schema)
     with (
         MediaStore(workspace.cache) as store,
         writing_rejects(rejects_path(workspace, file), config=file.config, stage=NAME) as rejects,
-        _writing_records(records_path(workspace, file), task.config.schema) as records,
+        writing_rows(records_path(workspace, file), schema) as records,
     ):
         converter = Converter(task.config, task.file, store, untyped=_is_untyped(task))
         rows_in = 0
@@ -189,7 +186,7 @@ def convert_file(task: ConvertTask) -> None:
             rows_in += len(part.rows)
             tick(len(part.rows))
             bad: dict[int, RowRejected] = {}
-            records.write(converter.batch(part, bad))
+            records.write(converter.batch(part, bad).cast(schema))
             for position, error in sorted(bad.items()):
                 rejects.add(
                     split=file.split,
@@ -276,40 +273,8 @@ def _function(path: Path, name: str) -> Callable[[Path], Iterable[tuple[int, dic
     return found
 
 
-@contextmanager
-def _writing_records(path: Path, schema: Schema) -> Iterator[_Records]:
-    """Give the rows of one annotation file to add to; they are written to one file, whole or not at all."""
+def _records_schema(schema: Schema) -> pa.Schema:
     fields = [pa.field(column.name, arrow_type(column.type)) for column in schema.value_columns]
     fields += [pa.field("__line", pa.int64()), pa.field("__bytes", pa.int64()), pa.field("__split", pa.int16())]
     fields += [pa.field(f"__media.{column.name}", ASK_TYPE) for column in schema.media_columns]
-    arrow = pa.schema(fields)
-    with writing(path) as temporary, pq.ParquetWriter(temporary, arrow, use_dictionary=False) as writer:
-        records = _Records(writer, arrow)
-        yield records
-        records.flush()
-
-
-class _Records:
-    """Rows on their way to a file; what is too small for a row group is held back."""
-
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
-        self.rows = 0
-        self._writer, self._schema = writer, schema
-        self._waiting: list[pa.Table] = []
-        self._bytes = 0
-
-    def write(self, table: pa.Table) -> None:
-        """Add rows."""
-        self.rows += table.num_rows
-        self._bytes += table.nbytes
-        self._waiting.append(table)
-        if self._bytes >= ROW_GROUP_BYTES:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what is held back."""
-        rows = sum(table.num_rows for table in self._waiting)
-        if rows:
-            self._writer.write_table(pa.concat_tables(self._waiting).cast(self._schema), row_group_size=rows)
-        self._waiting.clear()
-        self._bytes = 0
+    return pa.schema(fields)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from pipeline.manifest import fingerprint
 from pipeline.rejects import writing_rejects
-from pipeline.samples import draw, identities, iter_values, load_samples, media_facts, write_kept
+from pipeline.row_file import write_rows
+from pipeline.samples import draw, identities, iter_values, load_samples, media_facts
 from pipeline.stages.per_config import run_per_config
 from pipeline.template import Expression
 
@@ -76,7 +77,7 @@ def _curate(build: Build, config: Config) -> dict[str, Any]:
             drop(_repeated(build, config, samples, [column], "schema.unique"))
         for step in config.curate:
             drop(_dropped_by(build, config, samples, step))
-    write_kept(build.workspace.kept(config.name, NAME), samples)
+    write_rows(build.workspace.kept(config.name, NAME), samples)
     return {"rows_in": rows_in, "rows_out": samples.num_rows, "rejected": dict(sorted(rejects.counts.items()))}
 
 

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from pipeline.errors import RowRejected
 from pipeline.manifest import fingerprint
-from pipeline.media.probe import PROBE_VERSION, hash_file, probe
+from pipeline.media.examiners import Order
+from pipeline.media.probe import PROBE_VERSION
+from pipeline.row_file import read_batches
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
 
     from pipeline.build import AnnotationFile, Build
-    from pipeline.media.facts import MediaFacts
+    from pipeline.media.facts import Kind, MediaFacts
     from pipeline.recipe import Config
+    from pipeline.recipe_spec import Depth
 
 BATCH_ROWS = 8_192
 """Rows looked at together: what bounds memory."""
-CHUNK_FILES, CHUNK_BYTES = 64, 32 << 20
-"""Media that one task hashes and probes."""
+PASSING = ("media.missing", "media.timeout", "media.crash", "media.memory")
+"""What tells of this machine as much as of the bytes, and so is not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,13 @@ class Medium:
     facts: MediaFacts
 
 
-Found = dict[tuple[int, str | None, str | None], Medium | RowRejected]
+Ask = dict[str, Any]
+"""What a row asks for: `value`, a path as written, or `object`, the hash of a medium inside the annotation."""
+AskKey = tuple[int, "str | None", "str | None"]
+"""Column number, value, object."""
+Found = dict[AskKey, "Medium | RowRejected"]
+Place = tuple[Path, "os.stat_result | None"]
+"""Where a medium's bytes are, and the file's stat unless it is an object of the store."""
 
 
 class MediaFinder:
@@ -50,10 +58,15 @@ class MediaFinder:
     def __init__(self, build: Build, config: Config, file: AnnotationFile) -> None:
         self.build, self.config, self.file = build, config, file
         self.columns = config.schema.media_columns
+        self.kinds: list[Kind] = [column.media for column in self.columns if column.media is not None]
+        specs = [config.media.get(column.name) for column in self.columns]
+        self.depths: list[Depth] = [spec.probe if spec else "decode" for spec in specs]
         self.roots = [self._root(column.name) for column in self.columns]
-        self.records = pq.ParquetFile(records_path(build.workspace, file))
         self.newest_ns = 0
         """The latest time that any file was changed."""
+        settings = {name: spec.model_dump(mode="json") for name, spec in config.media.items()}
+        made_of = fingerprint(PROBE_VERSION, file.key, settings, build.recipe.embedded)
+        self._state = hashlib.sha256(made_of.encode())
 
     def _root(self, column: str) -> MediaRoot:
         spec = self.config.media.get(column)
@@ -66,128 +79,90 @@ class MediaFinder:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the lines, weights and asks of the records."""
         names = ["__line", "__bytes", *(f"__media.{column.name}" for column in self.columns)]
-        yield from self.records.iter_batches(batch_size=BATCH_ROWS, columns=names)
+        yield from read_batches(records_path(self.build.workspace, self.file), names, rows=BATCH_ROWS)
 
-    def asked(self, batch: pa.RecordBatch) -> list[list[list[dict[str, Any]] | None]]:
+    def asked(self, batch: pa.RecordBatch) -> list[list[list[Ask] | None]]:
         """Return column by column, row by row, the media asked for."""
         return [batch.column(f"__media.{column.name}").to_pylist() for column in self.columns]
 
-    def where(self, number: int, ask: dict[str, Any]) -> tuple[Path, os.stat_result | None]:
-        """Return where a medium's bytes are, and the file's stat unless it is an object of the store.
+    def locate(self, asked: list[list[list[Ask] | None]]) -> tuple[dict[AskKey, Place], Found]:
+        """Return where the media of a batch are, and which have no place; both become part of `state`."""
+        places: dict[AskKey, Place] = {}
+        missing: Found = {}
+        for number, column in enumerate(asked):
+            for ask in (ask for asks in column if asks for ask in asks):
+                key = (number, ask["value"], ask["object"])
+                if key in places or key in missing:
+                    continue
+                try:
+                    path, stat = places[key] = self._place(number, ask)
+                    times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) if stat else ()
+                    self._state.update(f"{path}\0{times}\n".encode("utf-8", "surrogateescape"))
+                except RowRejected as error:
+                    missing[key] = error
+                    self._state.update(f"{error.code}\0{error.message}\n".encode("utf-8", "backslashreplace"))
+        return places, missing
 
-        Raises:
-            RowRejected: the path is forbidden, or there is no such file.
-        """
+    def _place(self, number: int, ask: Ask) -> Place:
         if ask["object"] is not None:
             return self.build.store.object_path(ask["object"]), None
         path = self.roots[number].resolve(ask["value"])
         try:
-            stat = path.stat()
+            stat = os.stat(path)  # noqa: PTH116  (half the time of Path.stat, for every medium of every build)
         except OSError as error:
             raise RowRejected("media.missing", f"{ask['value']!r} cannot be read: {error.strerror}") from None
         self.newest_ns = max(self.newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
         return path, stat
 
+    @property
     def state(self) -> str:
-        """Return a fingerprint of everything the plan depends on, without reading a medium."""
-        settings = {name: spec.model_dump(mode="json") for name, spec in self.config.media.items()}
-        state = hashlib.sha256(fingerprint(PROBE_VERSION, self.file.key, settings, self.build.recipe.embedded).encode())
-        if not self.columns:
-            return state.hexdigest()
-        for batch in self.batches():
-            for number, column in enumerate(self.asked(batch)):
-                for ask in (ask for asks in column if asks for ask in asks):
-                    try:
-                        path, stat = self.where(number, ask)
-                        times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) if stat else ()
-                        state.update(f"{path}\0{times}\n".encode("utf-8", "surrogateescape"))
-                    except RowRejected as error:
-                        state.update(f"{error.code}\0{error.message}\n".encode("utf-8", "backslashreplace"))
-        return state.hexdigest()
+        """A fingerprint of everything the plan depends on, once all batches were located."""
+        return self._state.hexdigest()
 
 
-def find_all(build: Build, finder: MediaFinder, asked: list[list[list[dict[str, Any]] | None]]) -> Found:
+def state_of(build: Build, config: Config, file: AnnotationFile) -> str:
+    """Return what the plan of an annotation file would depend on now, without reading a medium."""
+    finder = MediaFinder(build, config, file)
+    for batch in finder.batches() if finder.columns else ():
+        finder.locate(finder.asked(batch))
+    return finder.state
+
+
+def find_all(
+    build: Build, finder: MediaFinder, asked: list[list[list[Ask] | None]], *, advance: Callable[[int], object]
+) -> Found:
     """Find, hash and probe all media of one batch; what was seen before comes from the store's memory."""
-    found: Found = {}
     looked_ns = time.time_ns()
-    places: dict[tuple[int, str | None, str | None], tuple[Path, os.stat_result | None]] = {}
-    for number, column in enumerate(asked):
-        for asks in column:
-            for ask in asks or []:
-                key = (number, ask["value"], ask["object"])
-                if key not in found and key not in places:
-                    try:
-                        places[key] = finder.where(number, ask)
-                    except RowRejected as error:
-                        found[key] = error
+    places, found = finder.locate(asked)
     stats = {path: stat for path, stat in places.values() if stat is not None}
-    hashes: dict[Path, str] = dict(build.store.known_files(list(stats.items())))
+    hashes: dict[Path, str] = dict(build.store.known_files(stats.items()))
     hashes.update({path: key[2] for key, (path, stat) in places.items() if stat is None and key[2]})
-    kinds = {number: str(column.media) for number, column in enumerate(finder.columns)}
-    facts: dict[tuple[str, str], MediaFacts | RowRejected] = {}
-    for kind in set(kinds.values()):
-        known = build.store.facts(set(hashes.values()), kind)
-        facts.update({(sha256, kind): fact for sha256, fact in known.items()})
-    wanted = {
-        (path, kinds[key[0]])
-        for key, (path, _) in places.items()
-        if path not in hashes or (hashes[path], kinds[key[0]]) not in facts
-    }
     sizes = {path: (stat.st_size if stat else path.stat().st_size) for path, stat in places.values()}
-    chunks = list(_chunks(sorted(wanted), sizes, hashes))
-    work = sum(sizes[path] for path, _ in wanted)
-    gone: dict[Path, RowRejected] = {}
-    for results in build.executor.map(examine, chunks, work_bytes=work):
-        build.store.adopt(
-            [(p, stats[p], sha) for p, _, sha, _ in results if sha is not None and p in stats and p not in hashes],
-            looked_ns=looked_ns,
-        )
-        build.store.remember_facts([(sha, kind, fact) for _, kind, sha, fact in results if sha is not None])
-        for path, kind, sha256, fact in results:
+    for kind, depth in dict.fromkeys(zip(finder.kinds, finder.depths, strict=True)):
+        here = [key for key in places if (finder.kinds[key[0]], finder.depths[key[0]]) == (kind, depth)]
+        facts = build.store.facts({hashes[places[key][0]] for key in here if places[key][0] in hashes}, kind, depth)
+        orders = [
+            Order(path=path, kind=kind, depth=depth, size=sizes[path], sha256=hashes.get(path))
+            for path in dict.fromkeys(places[key][0] for key in here)
+            if hashes.get(path) not in facts
+        ]
+        lost: dict[Path, RowRejected] = {}
+        fresh: list[tuple[Path, os.stat_result, str]] = []
+        for examined in build.examiners.examine(orders, advance=advance):
+            path, sha256 = examined.order.path, examined.sha256
+            if isinstance(examined.found, RowRejected) and (sha256 is None or examined.found.code in PASSING):
+                lost[path] = examined.found
             if sha256 is None:
-                assert isinstance(fact, RowRejected)
-                gone[path] = fact
-            else:
-                hashes[path] = sha256
-                facts[sha256, kind] = fact
-    for key, (path, _) in places.items():
-        if path in gone:
-            found[key] = gone[path]
-            continue
-        fact = facts[hashes[path], kinds[key[0]]]
-        found[key] = fact if isinstance(fact, RowRejected) else Medium(hashes[path], sizes[path], str(path), fact)
+                continue
+            facts[sha256] = examined.found
+            if path in stats and path not in hashes:
+                fresh.append((path, stats[path], sha256))
+            hashes[path] = sha256
+        build.store.adopt(fresh, looked_ns=looked_ns)
+        new = {hashes[order.path] for order in orders if order.path not in lost}
+        build.store.remember_facts([(sha256, facts[sha256]) for sha256 in sorted(new)], kind, depth)
+        for key in here:
+            path = places[key][0]
+            fact = lost.get(path) or facts[hashes[path]]
+            found[key] = fact if isinstance(fact, RowRejected) else Medium(hashes[path], sizes[path], str(path), fact)
     return found
-
-
-Examined = tuple[Path, str, "str | None", "MediaFacts | RowRejected"]
-
-
-def _chunks(
-    wanted: list[tuple[Path, str]], sizes: dict[Path, int], hashes: dict[Path, str]
-) -> Iterator[list[tuple[Path, str, str | None]]]:
-    chunk: list[tuple[Path, str, str | None]] = []
-    size = 0
-    for path, kind in wanted:
-        if chunk and (len(chunk) >= CHUNK_FILES or size + sizes[path] > CHUNK_BYTES):
-            yield chunk
-            chunk, size = [], 0
-        chunk.append((path, kind, hashes.get(path)))
-        size += sizes[path]
-    if chunk:
-        yield chunk
-
-
-def examine(chunk: list[tuple[Path, str, str | None]]) -> list[Examined]:
-    """Hash and probe some files (a worker's task); a file that cannot be read has no hash."""
-    results: list[Examined] = []
-    for path, kind, known in chunk:
-        try:
-            sha256 = known or hash_file(path)[0]
-        except OSError as error:
-            results.append((path, kind, None, RowRejected("media.missing", f"cannot be read: {error.strerror}")))
-            continue
-        try:
-            results.append((path, kind, sha256, probe(path, kind)))
-        except RowRejected as error:
-            results.append((path, kind, sha256, error))
-    return results

@@ -1,7 +1,7 @@
 """Shard: write the samples of each split into Parquet shards, each an independent task with the same bytes anywhere.
 
 A shard's name, rows and row groups are decided here, from the plan alone; a task then reads its rows and its media,
-checks every medium against its hash, writes to a temporary name, reads the shard back, and renames it. A shard whose
+checks every medium against its hash, writes to a temporary name, and renames it. A shard whose
 rows, media and settings are those of the last build, or of one that was ended before it was done, is not written again.
 """
 
@@ -26,9 +26,9 @@ from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
 from pipeline.media.store import MediaStore
-from pipeline.recorded_bytes import read_back, writer_rows
+from pipeline.recorded_bytes import add_row_group, recorded_of, writer_rows
 from pipeline.report import StageReport
-from pipeline.samples import read_kept, take_rows
+from pipeline.row_file import read_rows, take_rows
 from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
 from pipeline.stages.cache import plan_path
 from pipeline.stages.convert import records_path
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.build import Build
     from pipeline.schema import Schema
 
-VERSION = 2
+VERSION = 3
 NAME = "shard"
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
@@ -94,7 +94,7 @@ def run(build: Build) -> StageReport:
     tasks: list[ShardTask] = []
     beside: list[BesideTask] = []
     for config in build.recipe.configs.values():
-        samples = read_kept(build.workspace.kept(config.name, "split"))
+        samples = read_rows(build.workspace.kept(config.name, "split"))
         paths, mine = ({}, []) if build.recipe.embedded else beside_tasks(build, config.name, samples)
         beside += mine
         for number, split in enumerate(config.splits):
@@ -211,21 +211,23 @@ def _shards_of_split(
 
 
 def write_shard(task: ShardTask) -> dict[str, Any]:
-    """Write one shard and read it back (a worker's task); returns its facts for the manifest."""
+    """Write one shard (a worker's task); returns its facts for the manifest."""
     schema = task.schema.arrow_schema(embedded=task.embedded)
-    media = 0
+    media = rows = 0
+    recorded = recorded_of(schema)
+    first_rows = sum(len(part.rows) for part in task.groups[0])
     with MediaStore(task.cache) as store, writing(task.path) as temporary:
         with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task)) as writer:
             for group in task.groups:
                 table, count = _row_group(task, schema, group, store)
                 writer.write_table(table, row_group_size=table.num_rows)
+                add_row_group(recorded, table, batch_rows=first_rows)
                 media += count
+                rows += table.num_rows
                 tick(table.num_rows)
                 del table  # or the next row group would be gathered beside this one
             writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
-        pa.default_memory_pool().release_unused()
-        recorded, rows = read_back(temporary)
-        assert rows == task.rows, f"{task.name}: wrote {task.rows} rows and read back {rows}"
+        assert rows == task.rows == pq.read_metadata(temporary).num_rows, f"{task.name}: not the rows of the plan"
         sha256, size = hash_file(temporary)
     return {
         "name": task.name,

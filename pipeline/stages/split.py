@@ -18,7 +18,8 @@ from pipeline.build import sum_counts
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.rejects import writing_rejects
-from pipeline.samples import draw, identities, iter_values, media_groups, read_kept, write_kept
+from pipeline.row_file import read_rows, write_rows
+from pipeline.samples import draw, identities, iter_values, media_groups
 from pipeline.stages.per_config import run_per_config
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _rules(config: Config) -> list[Any]:
 
 
 def _split(build: Build, config: Config) -> dict[str, Any]:
-    samples = read_kept(build.workspace.kept(config.name, "curate"))
+    samples = read_rows(build.workspace.kept(config.name, "curate"))
     groups, keys = _groups(build, config, samples)
     sides = _fixed_sides(build, config, samples)
     _divide(build, config, samples, groups=groups, keys=keys, sides=sides)
@@ -92,7 +93,7 @@ def _split(build: Build, config: Config) -> dict[str, Any]:
     counts = {name: int((sides[stays] == number).sum()) for number, name in enumerate(names)}
     if not all(counts.values()):
         raise _empty(build, config, counts, rows=samples.num_rows, groups=len(np.unique(groups)))
-    write_kept(build.workspace.kept(config.name, NAME), kept)
+    write_rows(build.workspace.kept(config.name, NAME), kept)
     return {
         "rows_in": samples.num_rows,
         "rows_out": kept.num_rows,

@@ -27,7 +27,7 @@ FACTS = MediaFacts(kind="image", format="png", width=3, height=4, frames=1, mode
 def _put_many(cache: Path) -> list[str]:
     with MediaStore(cache) as store:
         hashes = [store.put(bytes([n]) * 1000) for n in range(50)]
-        store.remember_facts([(sha256, "image", FACTS) for sha256 in hashes])
+        store.remember_facts([(sha256, FACTS) for sha256 in hashes], "image", "decode")
         return hashes
 
 
@@ -36,7 +36,7 @@ def _remember_one(task: tuple[Path, int, float]) -> None:
     while time.monotonic() < start:  # so that all open the index at the same moment
         pass
     with MediaStore(cache) as store:
-        store.remember_facts([(f"{number:064x}", "image", FACTS)])
+        store.remember_facts([(f"{number:064x}", FACTS)], "image", "decode")
 
 
 @pytest.mark.parametrize("damaged", [False, True])
@@ -51,7 +51,7 @@ def test_many_processes_open_the_index(tmp_path: Path, damaged: bool) -> None:
                 (cache / "media" / "index.sqlite").write_bytes(b"this is no database" * 1000)
             pool.map(_remember_one, [(cache, n, time.monotonic() + 0.02) for n in range(4)], chunksize=1)
             with MediaStore(cache) as store:
-                assert len(store.facts([f"{n:064x}" for n in range(4)], "image")) == 4
+                assert len(store.facts([f"{n:064x}" for n in range(4)], "image", "decode")) == 4
             assert len(list((cache / "media").glob("index.damaged-*.sqlite"))) == damaged
 
 
@@ -63,7 +63,7 @@ def test_many_processes_put_the_same(tmp_path: Path) -> None:
     with MediaStore(tmp_path) as store:
         for number, sha256 in enumerate(results[0]):
             assert store.object_path(sha256).read_bytes() == bytes([number]) * 1000
-        assert store.facts(results[0], "image") == dict.fromkeys(results[0], FACTS)
+        assert store.facts(results[0], "image", "decode") == dict.fromkeys(results[0], FACTS)
     files = [path for path in (tmp_path / "media" / "objects").rglob("*") if path.is_file()]
     assert len(files) == 50
 
@@ -94,28 +94,21 @@ def test_racy_file_is_not_believed(tmp_path: Path) -> None:
         assert store.known_file(path, stat) == sha256
 
 
-def test_missing_medium_is_not_remembered(tmp_path: Path) -> None:
-    """That a file could not be read is forgotten, since it says nothing about its bytes."""
-    with MediaStore(tmp_path) as store:
-        store.remember_facts([("ab" * 32, "video", RowRejected("media.missing", "cannot be read"))])
-        assert store.facts(["ab" * 32], "video") == {}
-
-
 def test_older_probe_is_not_believed(tmp_path: Path) -> None:
     """What another version of the probes found, good or bad, is found out again."""
     with MediaStore(tmp_path) as store:
-        store.remember_facts([("ab" * 32, "image", FACTS), ("cd" * 32, "image", RowRejected("media.decode", "no"))])
+        store.remember_facts([("ab" * 32, FACTS), ("cd" * 32, RowRejected("media.decode", "no"))], "image", "decode")
     with contextlib.closing(sqlite3.connect(tmp_path / "media" / "index.sqlite")) as connection, connection:
         connection.execute("UPDATE facts SET version = version - 1")
     with MediaStore(tmp_path) as store:
-        assert store.facts(["ab" * 32, "cd" * 32], "image") == {}
+        assert store.facts(["ab" * 32, "cd" * 32], "image", "decode") == {}
 
 
 def test_failed_probe_is_remembered(tmp_path: Path) -> None:
     """A medium that does not decode is remembered with its reason."""
     with MediaStore(tmp_path) as store:
-        store.remember_facts([("ab" * 32, "video", RowRejected("media.decode", "no frame"))])
-        found = store.facts(["ab" * 32, "cd" * 32], "video")
+        store.remember_facts([("ab" * 32, RowRejected("media.decode", "no frame"))], "video", "decode")
+        found = store.facts(["ab" * 32, "cd" * 32], "video", "decode")
     assert list(found) == ["ab" * 32]
     rejected = found["ab" * 32]
     assert isinstance(rejected, RowRejected)
@@ -157,15 +150,15 @@ def test_damage_met_later_is_mended(tmp_path: Path, caplog: pytest.LogCaptureFix
     """An index whose head is whole and whose pages are not is made anew in the middle of the work."""
     hashes = [f"{n:064x}" for n in range(2000)]
     with MediaStore(tmp_path) as store:
-        store.remember_facts([(sha256, "image", FACTS) for sha256 in hashes])
+        store.remember_facts([(sha256, FACTS) for sha256 in hashes], "image", "decode")
     path = tmp_path / "media" / "index.sqlite"
     data = bytearray(path.read_bytes())
     data[8192:] = b"\xff" * (len(data) - 8192)
     path.write_bytes(data)
     with caplog.at_level(logging.WARNING), MediaStore(tmp_path) as store:
-        assert store.facts(hashes, "image") == {}
-        store.remember_facts([(hashes[0], "image", FACTS)])
-        assert store.facts(hashes, "image") == {hashes[0]: FACTS}
+        assert store.facts(hashes, "image", "decode") == {}
+        store.remember_facts([(hashes[0], FACTS)], "image", "decode")
+        assert store.facts(hashes, "image", "decode") == {hashes[0]: FACTS}
     assert "damaged" in caplog.text
 
 
@@ -178,19 +171,19 @@ def test_unusable_folder(tmp_path: Path) -> None:
         with pytest.raises(WorkspaceError, match="objects"):
             store.put(b"data")
         with pytest.raises(WorkspaceError, match=r"index\.sqlite"):
-            store.facts(["ab" * 32], "image")
+            store.facts(["ab" * 32], "image", "decode")
 
 
 def test_damaged_index_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A damaged index is set aside with a warning, and the objects stay."""
     with MediaStore(tmp_path) as store:
         sha256 = store.put(b"object")
-        store.remember_facts([(sha256, "image", FACTS)])
+        store.remember_facts([(sha256, FACTS)], "image", "decode")
     (tmp_path / "media" / "index.sqlite").write_bytes(b"this is no database" * 1000)
     for ending in ("-wal", "-shm"):
         (tmp_path / "media" / f"index.sqlite{ending}").unlink(missing_ok=True)
     with caplog.at_level(logging.WARNING), MediaStore(tmp_path) as store:
-        assert store.facts([sha256], "image") == {}
+        assert store.facts([sha256], "image", "decode") == {}
         assert store.object_path(sha256).read_bytes() == b"object"
     assert "damaged" in caplog.text
 
@@ -198,14 +191,14 @@ def test_damaged_index_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFix
 def test_index_of_another_version_is_emptied(tmp_path: Path) -> None:
     """An index of another version is not believed, and works again at once."""
     with MediaStore(tmp_path) as store:
-        store.remember_facts([("ab" * 32, "image", FACTS)])
+        store.remember_facts([("ab" * 32, FACTS)], "image", "decode")
     connection = sqlite3.connect(tmp_path / "media" / "index.sqlite")
     connection.execute("PRAGMA user_version = 999")
     connection.close()
     with MediaStore(tmp_path) as store:
-        assert store.facts(["ab" * 32], "image") == {}
-        store.remember_facts([("ab" * 32, "image", FACTS)])
-        assert store.facts(["ab" * 32], "image") == {"ab" * 32: FACTS}
+        assert store.facts(["ab" * 32], "image", "decode") == {}
+        store.remember_facts([("ab" * 32, FACTS)], "image", "decode")
+        assert store.facts(["ab" * 32], "image", "decode") == {"ab" * 32: FACTS}
 
 
 def test_inline_media() -> None:

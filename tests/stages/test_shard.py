@@ -226,7 +226,7 @@ def test_configs_do_not_touch_each_other(project: Project) -> None:
 
 def whole_file(project: Project, rows: int) -> tuple[shard.ShardPart, ...]:
     """Return all rows of the one annotation file as a row group."""
-    (records,) = [path for path in (project.work / "records").rglob("*.parquet") if "rejects" not in path.name]
+    (records,) = (project.work / "records").rglob("*.arrow")
     plan = project.work / "plan" / "default" / records.name
     return (shard.ShardPart(records=records, plan=plan, rows=np.arange(rows)),)
 

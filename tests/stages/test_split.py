@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import SourceError
+from pipeline.row_file import read_rows
 from pipeline.samples import KEPT_SCHEMA, media_groups
 from pipeline.stages.split import _spread
 from tests.project import Project, tree
@@ -36,9 +36,9 @@ def divided(
 
 def placed(project: Project, splits: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     """Return the rows of each split, read where the stages left them."""
-    (records,) = [path for path in (project.work / "records").rglob("*.parquet") if "rejects" not in path.name]
-    values = pq.read_table(records).to_pylist()
-    kept = pq.read_table(project.work / "plan" / "default.split.parquet").to_pylist()
+    (records,) = (project.work / "records").rglob("*.arrow")
+    values = read_rows(records).to_pylist()
+    kept = read_rows(project.work / "plan" / "default.split.arrow").to_pylist()
     return {
         name: [values[sample["row"]] for sample in kept if sample["split"] == number]
         for number, name in enumerate(splits)
@@ -187,7 +187,7 @@ def test_rows_that_share_media_stay_together(project: Project) -> None:
         recipe = {"rows": {"files": "rows.jsonl"}, "splits": splits, "split_by": {"seed": seed}}
         project.write({"configs": {"default": recipe}}, {"images": {"list": "image"}})
         project.build(upto="split")
-        kept = pq.read_table(project.work / "plan" / "default.split.parquet").to_pylist()
+        kept = read_rows(project.work / "plan" / "default.split.arrow").to_pylist()
         assert len({sample["split"] for sample in kept if sample["row"] < 4}) == 1
         assert abs(sum(sample["split"] for sample in kept) - 28) <= 2
 
