@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.manifest import Manifest
     from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
+    from pipeline.readers.record import Part
     from pipeline.recipe import Recipe
     from pipeline.report import Display
     from pipeline.workspace import Workspace
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AnnotationFile:
-    """One annotation file that a config reads."""
+    """One annotation file that a config reads, or, once `convert` has looked at it, a part of a large one."""
 
     config: str
     split: str | None
@@ -33,6 +34,10 @@ class AnnotationFile:
     sha256: str
     size: int
     """Bytes."""
+    part: Part | None = None
+    """The piece of it that this is; None: the whole file."""
+    first_row: int = 0
+    """Rows that the pieces before it have become; set by `convert`."""
     key: str = ""
     """What its records are called: a fingerprint of the file and of everything that decides how it is converted."""
 
@@ -51,7 +56,7 @@ class Build:
     roots: dict[str, Path] = field(default_factory=dict)
     """Source -> the folder its files are in; found by `download`."""
     files: list[AnnotationFile] = field(default_factory=list)
-    """Every annotation file in the order of the rows; found by `download`, keyed by `convert`."""
+    """Every annotation file in the order of the rows; found by `download`, cut into parts and keyed by `convert`."""
 
     def files_of(self, config: str) -> list[AnnotationFile]:
         """Return the annotation files of a config, in the order of its rows."""

@@ -1,8 +1,6 @@
-"""Cutting a sequence of weights into even runs: rows into shards and row groups, media into archives."""
+"""Cutting a sequence of weights into full runs: rows into shards and row groups, media into archives."""
 
 from __future__ import annotations
-
-from itertools import pairwise
 
 import numpy as np
 
@@ -11,32 +9,19 @@ MOST_JOINED = 2**31 - 1 - (1 << 20)
 
 
 def cut(weights: np.ndarray, limit: int) -> list[tuple[int, int]]:
-    """Cut rows into the fewest runs of at most `limit` bytes, and make the runs as even as can be.
+    """Cut rows into the fewest runs of at most `limit` bytes, each as full as can be.
 
-    A single row over the limit has a run of its own. Returns (start, end) pairs; empty for no rows.
+    Rows that come behind the last thus change the last run alone, where even runs would all be others. A single row
+    over the limit has a run of its own. Returns (start, end) pairs; empty for no rows.
     """
-    if not len(weights):
-        return []
     sums = np.concatenate([[0], np.cumsum(weights, dtype=np.int64)])
-
-    def runs(cap: int) -> list[tuple[int, int]]:
-        found = []
-        start = 0
-        while start < len(weights):
-            end = max(start + 1, int(np.searchsorted(sums, sums[start] + cap, side="right")) - 1)
-            found.append((start, end))
-            start = end
-        return found
-
-    best = runs(limit)
-    low, high = int(sums[-1]) // len(best), limit
-    while low < high:
-        middle = (low + high) // 2
-        if len(runs(middle)) <= len(best):
-            high = middle
-        else:
-            low = middle + 1
-    return _evenly(sums, len(best), limit) or runs(high)
+    runs = []
+    start = 0
+    while start < len(weights):
+        end = max(start + 1, int(np.searchsorted(sums, sums[start] + limit, side="right")) - 1)
+        runs.append((start, end))
+        start = end
+    return runs
 
 
 def joinable(weights: np.ndarray, together: int) -> np.ndarray | None:
@@ -58,13 +43,3 @@ def joinable(weights: np.ndarray, together: int) -> np.ndarray | None:
         alone = not paired
         position += 2 if paired else 1
     return np.array(starts)
-
-
-def _evenly(sums: np.ndarray, count: int, limit: int) -> list[tuple[int, int]] | None:
-    """Cut at the rows nearest to equal parts; None when a part would be empty or over the limit."""
-    ideal = sums[-1] * np.arange(1, count) / count
-    after = np.searchsorted(sums, ideal)
-    nearer_before = ideal - sums[after - 1] < sums[after] - ideal
-    borders = [0, *(after - nearer_before).tolist(), len(sums) - 1]
-    runs = list(pairwise(borders))
-    return runs if all(start < end and sums[end] - sums[start] <= limit for start, end in runs) else None

@@ -143,7 +143,7 @@ class LocalProcesses:
         if self._pool is None:
             # forkserver: a forked copy of a process with running Arrow threads may hang
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.shard"])
+            context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.write_shard"])
             self._ticks = context.Value("q", 0)
             self._pool = ProcessPoolExecutor(
                 self.workers, mp_context=context, initializer=_start_worker, initargs=(self._ticks,)

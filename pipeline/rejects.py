@@ -108,6 +108,29 @@ def gather_rejects(paths: list[Path], destination: Path) -> None:
                 writer.write_batch(batch)
 
 
+def check_unread(paths: list[Path], *, size: int, unread: int, max_share: float) -> None:
+    """Stop the build when more of the annotation files could not be told apart into rows than the recipe allows.
+
+    Raises:
+        RejectsError: with the places from which on files were not read.
+    """
+    if not unread or unread <= max_share * size:
+        return
+    places = [
+        f"  {file}:{line}: {message[:200]}"
+        for path in paths
+        for batch in pq.ParquetFile(path).iter_batches(columns=["file", "line", "message"])
+        for file, line, message in zip(*(column.to_pylist() for column in batch.columns), strict=True)
+        if "not read" in message or "not be read" in message
+    ]
+    table = "\n".join(places[:20])
+    raise RejectsError(
+        f"{unread:,} of {size:,} bytes of annotations could not be read ({unread / size:.1%}), "
+        f"more than rejects.max_share {max_share:.1%}:\n{table}",
+        hint="mend the files; or raise rejects.max_share, and what follows these places is left out",
+    )
+
+
 def check_share(paths: list[Path], *, rows_in: int, max_share: float, where: Path) -> None:
     """Stop the build when more rows are broken than the recipe allows.
 

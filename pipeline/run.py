@@ -13,7 +13,7 @@ from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
 from pipeline.media.examiners import Examiners
 from pipeline.media.store import MediaStore
-from pipeline.rejects import REJECTING, check_share, gather_rejects
+from pipeline.rejects import REJECTING, check_share, check_unread, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
 from pipeline.workspace import Workspace, locked, read_json, write_json
 
@@ -144,5 +144,8 @@ def _gather(build: Build, *, upto: str, keep: bool) -> None:
         else:
             paths += [workspace.rejects(stage, config) for config in build.recipe.configs]
     gather_rejects(paths, workspace.rejected)
-    rows_in = sum(config["rows_in"] for config in build.manifest.stages["convert"]["configs"].values())
-    check_share(paths, rows_in=rows_in, max_share=build.recipe.spec.rejects.max_share, where=workspace.rejected)
+    configs = build.manifest.stages["convert"]["configs"].values()
+    rows_in, size, unread = (sum(config[name] for config in configs) for name in ("rows_in", "bytes", "unread"))
+    limit = build.recipe.spec.rejects.max_share
+    check_unread(paths, size=size, unread=unread, max_share=limit)
+    check_share(paths, rows_in=rows_in, max_share=limit, where=workspace.rejected)

@@ -99,10 +99,11 @@ def draw(seed: int, config: str, identity: str) -> int:
 
 
 def identities(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[str]:
-    """Yield a name for each sample that stays the same when others come or go: source, file, row."""
-    names = [f"{file.source}\0{file.name}" for file in files]
+    """Yield a name for each sample that stays the same when others come behind it: source, file, row in the file."""
+    names = [(f"{file.source}\0{file.name}", file.first_row) for file in files]
     for number, row in zip(samples.column("file").to_pylist(), samples.column("row").to_pylist(), strict=True):
-        yield f"{names[number]}\0{row}"
+        name, first = names[number]
+        yield f"{name}\0{first + row}"
 
 
 def media_groups(samples: pa.Table) -> np.ndarray:

@@ -154,6 +154,14 @@ def _json_keys_are_texts(value: Any) -> bool:
     return not isinstance(value, list | tuple) or all(map(_json_keys_are_texts, value))
 
 
+def _one_value_a_key(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object whose keys have one value each; the same one twice is one."""
+    members = dict(pairs)
+    if len(members) < len(pairs) and len({(key, json.dumps(v, sort_keys=True)) for key, v in pairs}) > len(members):
+        raise ValueError("one key has two values")
+    return members
+
+
 def parsed_text(value: str, field: FieldSpec) -> Any:
     """Read a text as `parse` says; a blank one is null.
 
@@ -168,7 +176,9 @@ def parsed_text(value: str, field: FieldSpec) -> Any:
             return [piece.strip() for piece in text.split(field.separator)]
         case "json":
             try:
-                return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+                return json.loads(
+                    text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_one_value_a_key
+                )
             except (ValueError, RecursionError) as error:
                 raise RowRejected("parse.json", f"{shown(value)} is not JSON: {error}") from None
         case "boolean":

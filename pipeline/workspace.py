@@ -5,7 +5,8 @@
       recipe.json                      the recipe that was built here last
       manifest.json                    what was built from what
       sources/<source>-<sha256[:16]>/  archives, unpacked
-      records/<config>/<key>.arrow     rows of one annotation file, with their lines and the media they ask for
+      parts/<key>.json                 how a large annotation file is cut
+      records/<config>/<key>.arrow     rows of one annotation file or part, with their lines and the media they ask for
       records/<config>/<key>.json      the counts of that file
       plan/<config>/<key>.arrow        one row a sample: its place in the records, its media by hash and facts
       plan/<config>.<stage>.arrow      the samples a stage kept

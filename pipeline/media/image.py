@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 import warnings
 import zlib
 from typing import TYPE_CHECKING
@@ -32,6 +33,11 @@ _STARTS = re.compile(
     re.DOTALL,
 )
 """What images of these formats begin with: tells a damaged one from what is none."""
+_DAMAGED = (
+    *(OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, ArithmeticError, RuntimeError),
+    struct.error,
+)
+"""Pillow's plugins raise all of these on damaged files."""
 _PNG_START = 8
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -71,8 +77,7 @@ def probe_image(source: Path | bytes, depth: Depth = "decode") -> MediaFacts:
             ) from None
         except Image.DecompressionBombError as error:
             raise RowRejected("media.bomb", str(error)) from None
-        except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, ArithmeticError) as error:
-            # Pillow's plugins raise all of these on damaged files
+        except _DAMAGED as error:
             raise RowRejected("media.decode", f"the image does not decode: {error}") from None
         except MemoryError:
             raise RowRejected("media.memory", "decoding it takes more memory than is allowed") from None
@@ -125,7 +130,7 @@ def _orientation(image: ImageFile) -> int | None:
     """Return the EXIF orientation; damaged EXIF is no reason to lose a picture that decodes."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError):
+    except _DAMAGED:
         return None
     return value if isinstance(value, int) and 1 <= value <= 8 else None
 

@@ -123,10 +123,12 @@ def _probe(file: BinaryIO, head: bytes, depth: Depth) -> MediaFacts:
         if _STARTS.match(head):
             raise
         raise RowRejected("media.kind", f"this is no video of a format that is read: {_words(error)}") from None
-    with container:
-        facts = _facts(container, head, depth)
-    _check_end(file, head)
-    return facts
+    try:
+        with container:
+            return _facts(container, head, depth)
+    finally:
+        # also of one without a video: that may be what is cut off
+        _check_end(file, head)
 
 
 def _words(error: Exception) -> str:
@@ -240,7 +242,8 @@ def _decoded(packet: Packet[VideoStream], depth: Depth) -> tuple[int, str, tuple
     """Return rotation, pixel format and size of the packet's first frame, if one comes out."""
     try:
         for frame in packet.decode():
-            if frame.is_corrupt and depth == "all_frames":
+            # what is missing is painted over; a stream that begins between two key frames may do so for a while
+            if frame.is_corrupt and (frame.key_frame or depth == "all_frames"):
                 raise RowRejected("media.decode", "the first frame is damaged")
             # FFmpeg counts degrees counter-clockwise (av_display_rotation_get); no turn at all has no angle either
             turned = -frame.rotation if abs(frame.rotation) <= 360 else 0

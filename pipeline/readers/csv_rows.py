@@ -2,7 +2,7 @@ r"""CSV and TSV: one row a record, every value a str, streaming.
 
 A row starts on a line and may span several when a quoted cell holds line ends: `\n`, `\r\n` or a lone `\r`. Blank
 lines are no records; a row of empty cells is one. A bad row is rejected and reading goes on with the line after the
-last one it took.
+last one it took. A quote that is never closed may take thousands of good rows along: then each line of it is a reject.
 """
 
 from __future__ import annotations
@@ -87,6 +87,12 @@ class _Lines:
         code, message = self.problem or (code, message)
         return BadRecord(line=self.first_line, code=code, message=message, excerpt=excerpt_of(self.head))
 
+    def lost(self, code: str) -> Iterator[BadRecord]:
+        """Yield the lines behind the first that a row without an end has taken: each may have been a row of its own."""
+        message = f"lost in the row that starts on line {self.first_line} and has no end"
+        for line in range(self.first_line + 1, self.read + 1):
+            yield BadRecord(line=line, code=code, message=message)
+
 
 def _read(path: Path, options: ReadOptions, *, default_delimiter: str | None) -> Iterator[Record | BadRecord]:
     # Global to the process, because the csv module has it so; `_Lines` keeps rows below it.
@@ -136,15 +142,15 @@ def _rows(lines: _Lines, reader: Iterator[list[str]]) -> Iterator[tuple[int, lis
             return
         except _TooLargeError:
             yield too_large(line, lines.head)
+            yield from lines.lost("read.too_large")
         except csv.Error as error:
             if not lines.ended:
                 yield lines.bad_row("read.csv", str(error))
                 continue
-            taken = lines.read - line + 1
             yield lines.bad_row(
-                "read.unterminated",
-                f"a quote is opened and not closed: {taken} lines, to the end of the file, are lost",
+                "read.unterminated", f"a quote is opened and not closed up to the last line, {lines.read}"
             )
+            yield from lines.lost("read.unterminated")
             return
         else:
             if lines.problem:

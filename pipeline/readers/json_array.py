@@ -21,16 +21,23 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipeline.errors import SourceError
-from pipeline.readers.json_cursor import BrokenTextError, Cursor, Piece
+from pipeline.readers.json_cursor import BrokenTextError, Cursor, NoEndError, Piece
 from pipeline.readers.json_value import BadValueError, parse_record, read_record
-from pipeline.readers.record import MAX_RECORD_BYTES, BadRecord, Record, excerpt_of, too_large
+from pipeline.readers.record import (
+    MAX_RECORD_BYTES,
+    BadRecord,
+    PartsDoNotMeetError,
+    Record,
+    excerpt_of,
+    too_large,
+)
 from pipeline.readers.text import utf8_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.readers.record import ReadOptions
+    from pipeline.readers.record import Part, ReadOptions
 
 _MAX_NAMES = 10
 """Names listed in one message at the most."""
@@ -48,6 +55,9 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
     Raises SourceError for a file that is empty, no JSON or in doubt, and for a `records` path that leads nowhere.
     """
     cursor = Cursor(utf8_blocks(path, options))
+    if options.part is not None:
+        yield from _part(cursor, options.part)
+        return
     first = cursor.peek()
     if not first:
         raise SourceError(f"{path}: is empty", allowed="a JSON array or object", hint="leave the file out")
@@ -66,8 +76,41 @@ def read_json(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
             yield from _collection(path, options, cursor)
         yield from _trailing(cursor)
     except BrokenTextError as broken:
-        message = f"{broken.reason}; from here on the file could not be read"
-        yield BadRecord(line=broken.line, code="read.json", message=message, excerpt=excerpt_of(broken.raw))
+        unread = cursor.rest()
+        message = f"{broken.reason}; from here on the file could not be read: {unread:,} bytes"
+        excerpt = excerpt_of(broken.raw)
+        yield BadRecord(line=broken.line, code="read.json", message=message, excerpt=excerpt, unread=unread)
+
+
+def border_of_array(path: Path, options: ReadOptions) -> tuple[bytes, int] | None:
+    """Return what stands between the first two records of an array, and how many bytes of that are not the second's.
+
+    None: the file is something else than an array of several records.
+    """
+    cursor = Cursor(utf8_blocks(path, options))
+    if options.records is not None or options.key is not None or cursor.peek() != b"[":
+        return None
+    cursor.advance(cursor.at + 1)
+    cursor.peek()
+    try:
+        border = _Border.behind(cursor, cursor.take(), None)
+    except BrokenTextError:
+        return None
+    return (border.text, border.to_next) if border is not None else None
+
+
+def _part(cursor: Cursor, part: Part) -> Iterator[Record | BadRecord]:
+    """Yield the records of a part of an array.
+
+    A part but the last is only right when it ends behind a comma between two records. When all do, all begin right too.
+    """
+    cursor.line = part.first_line
+    try:
+        yield from _elements(cursor, part)
+        if part.last:
+            yield from _trailing(cursor)
+    except BrokenTextError as broken:
+        raise PartsDoNotMeetError from broken
 
 
 # One array or keyed object -----------------------------------
@@ -101,27 +144,38 @@ def _collection(path: Path, options: ReadOptions, cursor: Cursor) -> Iterator[Re
         )
 
 
-def _elements(cursor: Cursor) -> Iterator[Record | BadRecord]:
+def _elements(cursor: Cursor, part: Part | None = None) -> Iterator[Record | BadRecord]:
     border: _Border | None = None
-    cursor.advance(cursor.at + 1)
-    if cursor.peek() == b"]":
-        cursor.advance(cursor.at + 1)
-        return
-    while True:
+    if part is None or part.start == 0:
         cursor.peek()
+        cursor.advance(cursor.at + 1)
+        if cursor.peek() == b"]":
+            cursor.advance(cursor.at + 1)
+            return
+    while True:
+        if not cursor.peek() and part is not None and not part.last:
+            return
         if border is not None and border.worth_trying():
             read = 0
             for quick in _between_borders(cursor, border):
                 read += 1
                 yield quick
             border.tried(read)
+        piece = None
         try:
-            piece = cursor.take()
+            # A lost quote may seem to make a record of all that follows: nothing is dropped before that is known.
+            piece = cursor.take(drop=border is None or not border.leads_on)
         except BrokenTextError as broken:
-            if border is None or not border.skip_to(cursor):
+            if part is not None:
+                raise  # what may be a wrong cut is not mended
+            if border is not None and border.skip_to(cursor):
+                raw = excerpt_of(broken.raw)
+                yield BadRecord(line=broken.line, code="read.json", message=broken.reason, excerpt=raw)
+                continue
+            if not isinstance(broken, NoEndError):
                 raise
-            yield BadRecord(line=broken.line, code="read.json", message=broken.reason, excerpt=excerpt_of(broken.raw))
-            continue
+        if piece is None:
+            piece = cursor.take()
         record = _record_of(piece)
         if isinstance(record, Record):
             if border is not None and border.text in piece.raw:
@@ -129,6 +183,8 @@ def _elements(cursor: Cursor) -> Iterator[Record | BadRecord]:
             border = _Border.behind(cursor, piece, border)
         elif border is not None and record.code == "read.json" and border.indented and border.text in piece.raw:
             # Brackets match, but a lost quote may have swallowed good records: their own indentation betrays them.
+            if part is not None:
+                raise PartsDoNotMeetError
             after, line = cursor.at, cursor.line
             cursor.at -= len(piece.raw)
             cursor.line = piece.line
@@ -138,6 +194,8 @@ def _elements(cursor: Cursor) -> Iterator[Record | BadRecord]:
             cursor.at, cursor.line = after, line
         yield record
         if not _goes_on(cursor, b"]"):
+            if part is not None and not part.last:
+                raise PartsDoNotMeetError
             return
 
 
@@ -166,6 +224,11 @@ class _Border:
     @property
     def has_line_end(self) -> bool:
         return b"\n" in self.text
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether reading can go on at the next one behind a bad record."""
+        return self.has_line_end and not self.nested
 
     @property
     def indented(self) -> bool:
@@ -204,7 +267,7 @@ class _Border:
 
     def skip_to(self, cursor: Cursor) -> bool:
         """Move the cursor to the next record behind such a border; return False when there is none near enough."""
-        while self.has_line_end and not self.nested:
+        while self.leads_on:
             found = cursor.data.find(self.text, cursor.at)
             if found >= 0:
                 cursor.advance(found + self.to_next)
@@ -435,5 +498,6 @@ def _trailing(cursor: Cursor) -> Iterator[BadRecord]:
     """Yield one bad record when anything but white space follows."""
     if cursor.peek():
         excerpt = excerpt_of(cursor.data[cursor.at : cursor.at + 800])
-        message = "the document has ended, but the file goes on; what follows is not read"
-        yield BadRecord(line=cursor.line, code="read.trailing", message=message, excerpt=excerpt)
+        line, unread = cursor.line, cursor.rest()
+        message = f"the document has ended, but the file goes on; what follows is not read: {unread:,} bytes"
+        yield BadRecord(line=line, code="read.trailing", message=message, excerpt=excerpt, unread=unread)

@@ -47,6 +47,10 @@ class BrokenTextError(Exception):
         self.raw = raw
 
 
+class NoEndError(BrokenTextError):
+    """No end of the value was found within the limit."""
+
+
 class Cursor:
     """A position in blocks of UTF-8; `data[at:]` is what is loaded and not yet read."""
 
@@ -70,6 +74,12 @@ class Cursor:
         self.data, self.at = b"".join(parts), 0
         return loaded > 0
 
+    def rest(self) -> int:
+        """Give up reading; returns the bytes that are left."""
+        left = len(self.data) - self.at + sum(map(len, self._blocks))
+        self.data, self.at = b"", 0
+        return left
+
     def peek(self) -> bytes:
         """Pass over white space and return the byte that follows, or nothing at the end of the file."""
         while True:
@@ -86,11 +96,12 @@ class Cursor:
         self.line += self.data.count(b"\n", self.at, to)
         self.at = to
 
-    def take(self, *, alone: bool = False, limit: int = MAX_RECORD_BYTES) -> Piece:
+    def take(self, *, alone: bool = False, limit: int = MAX_RECORD_BYTES, drop: bool = True) -> Piece:
         """Read the text up to the comma or bracket that ends a member of an array or object, and stop before that.
 
         With `alone` the value stands in no array or object, and ends with its own last bracket. Raises BrokenTextError,
-        and stays where it was, when the end cannot be found; what was too large for that is dropped.
+        and stays where it was, when the end cannot be found; what was too large for that is dropped. Without `drop`
+        nothing is: a value longer than the limit raises NoEndError.
         """
         start_line, head = self.line, b""
         closers = bytearray()
@@ -124,10 +135,13 @@ class Cursor:
                         break
                     continue
                 scan = len(self.data)
-            if scan - self.at > limit:
-                head = head or self.data[self.at : self.at + EXCERPT_CHARACTERS * 4]
+            if head or scan - self.at > limit:
+                if not drop:
+                    raise NoEndError(f"no end within {limit >> 20} MiB", start_line, self._excerpt())
+                head = head or self._excerpt()
                 self.advance(scan)
             ahead = scan - self.at
+            body = mark = None  # a match keeps the data it was found in from being freed
             if not self.more():
                 if not closers and not in_string and not alone and (head or self.data[self.at :].strip()):
                     break  # the value is whole; what is missing is the end of what it stands in
@@ -140,4 +154,7 @@ class Cursor:
         return Piece(line=start_line, raw=raw[: EXCERPT_CHARACTERS * 4] if too_large else raw, too_large=too_large)
 
     def _broken(self, reason: str, line: int, head: bytes) -> BrokenTextError:
-        return BrokenTextError(reason, line, head or self.data[self.at : self.at + EXCERPT_CHARACTERS * 4])
+        return BrokenTextError(reason, line, head or self._excerpt())
+
+    def _excerpt(self) -> bytes:
+        return self.data[self.at : self.at + EXCERPT_CHARACTERS * 4]

@@ -28,7 +28,8 @@ _BETWEEN_OBJECTS = re.compile(rb"\}[ \t\r]*+\{")
 
 def read_json_lines(path: Path, options: ReadOptions) -> Iterator[Record | BadRecord]:
     """Yield each line's record, or what is wrong with it."""
-    for number, line in enumerate(newline_lines(utf8_blocks(path, options)), start=1):
+    first = options.part.first_line if options.part is not None else 1
+    for number, line in enumerate(newline_lines(utf8_blocks(path, options)), start=first):
         text = line.strip(_JSON_SPACE)
         if isinstance(line, LongLine):
             yield too_large(number, line)

@@ -27,25 +27,36 @@ def read_parquet(path: Path, _options: ReadOptions) -> Iterator[Record | BadReco
     """Yield each row; its line is its 1-based number.
 
     Bytes stay bytes, timestamps and decimals are what pyarrow's `to_pylist` makes of them. A row with a value that
-    Python cannot hold is a BadRecord `read.parquet`. Raises SourceError for a damaged file and for two columns or
-    struct fields of one name.
+    Python cannot hold is a BadRecord `read.parquet`. Raises SourceError for a damaged file, for one that holds other
+    rows than its footer counts, and for two columns or struct fields of one name.
+
+    Pages with a checksum are held against it: a flipped bit is then a damaged file, and not another value.
     """
     next(raw_blocks(path), None)  # the clear errors for a path that is no readable file
     row = 0
     try:
-        with pq.ParquetFile(path) as file:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
             _refuse_duplicates(path, file.schema_arrow)
             metadata = file.metadata
             stored = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-            row_bytes = max(1, stored // max(1, metadata.num_rows))
-            size = min(BATCH_ROWS, max(1, BATCH_BYTES // row_bytes))
+            size = min(BATCH_ROWS, max(1, BATCH_BYTES * metadata.num_rows // max(1, stored)))
             for batch in file.iter_batches(batch_size=size, use_threads=False):
-                for record in _rows(batch):
-                    row += 1
-                    if isinstance(record, dict):
-                        yield Record(line=row, row=record, size=row_bytes)
-                    else:
-                        yield BadRecord(line=row, code="read.parquet", message=record)
+                # A value that stands once in the file may stand in every row, so that rows are larger than their share.
+                row_bytes = max(1, batch.get_total_buffer_size() // max(1, batch.num_rows))
+                step = max(1, BATCH_BYTES // row_bytes)
+                for at in range(0, batch.num_rows, step):
+                    for record in _rows(batch.slice(at, step)):
+                        row += 1
+                        if isinstance(record, dict):
+                            yield Record(line=row, row=record, size=row_bytes)
+                        else:
+                            yield BadRecord(line=row, code="read.parquet", message=record)
+        if row != metadata.num_rows:
+            raise SourceError(
+                f"{path}: holds {row:,} rows where its footer says {metadata.num_rows:,}",
+                allowed="a complete Parquet file",
+                hint="fetch or write the file again",
+            )
     except _PYARROW_ERRORS as error:
         where = f"row {row + 1} cannot be read" if row else "is not a readable Parquet file"
         raise SourceError(

@@ -110,6 +110,8 @@ def detect_format(path: Path, options: ReadOptions) -> str:
         return _TABLE_ENDINGS[ending]
     if sample.startswith(b"{"):
         return "json" if options.records or options.key else _object_format(sample, ending)
+    if sample.startswith(b"[") and ending in _LINES_ENDINGS and _lines_of_objects(sample):
+        return "jsonl"
     if sample.startswith(b"[") or ending == ".json":
         return "json"
     if ending in _LINES_ENDINGS:
@@ -135,6 +137,12 @@ def _holds_json(sample: bytes) -> bool:
     """Return whether the first line is a JSON object or array, or opens one."""
     line = sample.partition(b"\n")[0].strip()
     return line in (b"{", b"[") or (line.startswith((b"{", b"[")) and _is_json(line.removesuffix(b",")))
+
+
+def _lines_of_objects(sample: bytes) -> bool:
+    """Tell whether the lines behind the first are objects without commas between them, as no array can hold."""
+    lines = sample.split(b"\n")[1:3]
+    return len(lines) == 2 and all(line.strip().startswith(b"{") and _is_json(line.strip()) for line in lines)
 
 
 def _object_format(sample: bytes, ending: str) -> str:

@@ -19,6 +19,26 @@ EXCERPT_CHARACTERS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A piece of an annotation file that begins and ends between two records."""
+
+    start: int
+    """Bytes before it."""
+    end: int
+    """Bytes up to its end."""
+    first_line: int
+    """The 1-based line it starts on."""
+    last: bool
+    """Whether it ends with the file."""
+    sha256: str
+    """The hash of its bytes."""
+
+
+class PartsDoNotMeetError(Exception):
+    """A part does not end between two records: where the file was cut was guessed wrong, and it must be read whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ReadOptions:
     """How to read one annotation file; what is None or empty is detected, or refused when in doubt."""
 
@@ -38,6 +58,8 @@ class ReadOptions:
     """JSON: dotted path to the array or keyed object of the records, e.g. `data.annotations`; None: the top level."""
     key: str | None = None
     """JSON keyed object: the column that receives each record's key; None: it must be an array or a lone object."""
+    part: Part | None = None
+    """The piece of the file to read, one of `cut_into_parts`; None: all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +84,8 @@ class BadRecord:
     """What is wrong, for people."""
     excerpt: str = ""
     """The first 200 characters of the raw record, printable."""
+    unread: int = 0
+    """Bytes that it stands for when it stands for all of a file behind it."""
 
 
 @dataclass(kw_only=True, slots=True)  # not frozen: that costs a third of the time a short record takes to read

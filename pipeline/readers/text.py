@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.readers.record import ReadOptions
+    from pipeline.readers.record import Part, ReadOptions
 
 BLOCK_BYTES = 1 << 20
 """How much is read at once, and how much must be valid UTF-8 when no encoding is declared."""
 
 _CANDIDATE_SAMPLE_BYTES = 16 << 10
+# What annotation files are written in when it is not UTF-8, the likeliest first.
+_USUAL = ("cp1252", "gb18030", "cp932", "big5", "cp949", "euc_jis_2004", "cp1251", "cp1250")
 # The longer mark first: UTF-32 LE begins with the mark of UTF-16 LE.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -60,7 +62,10 @@ def utf8_blocks(path: Path, options: ReadOptions) -> Iterator[bytes]:
     Raises SourceError for a file that cannot be opened or read, an unknown codec, a mark that contradicts the declared
     codec, and for text that is not UTF-8 when nothing is declared.
     """
-    raw = raw_blocks(path)
+    raw = raw_blocks(path, options.part)
+    if options.part is not None and options.part.start:
+        yield from raw  # only UTF-8 is cut into parts
+        return
     first = next(raw, b"")
     mark, marked = _mark_of(first)
     codec = _agreed(path, options.encoding, marked, first) if options.encoding else marked or _probed(path, first)
@@ -82,15 +87,27 @@ def utf8_blocks(path: Path, options: ReadOptions) -> Iterator[bytes]:
         ) from error
 
 
-def raw_blocks(path: Path) -> Iterator[bytes]:
-    """Yield the bytes of a regular file in blocks; raise SourceError when it is none or cannot be read."""
+def is_utf8(path: Path, options: ReadOptions) -> bool:
+    """Tell whether a file is read as UTF-8: it is declared or marked as such, or neither declared nor marked."""
+    _, marked = _mark_of(next(raw_blocks(path), b""))
+    declared = _codec_name(options.encoding) if options.encoding else "utf-8"
+    return marked in (None, "utf-8") and _FAMILIES.get(declared or "", declared) == "utf-8"
+
+
+def raw_blocks(path: Path, part: Part | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a regular file, or a part of it, in blocks; raise SourceError when it cannot be read."""
     try:
         if not path.is_file():
             what = "is not a regular file" if path.exists() else "does not exist"
             raise SourceError(f"{path}: {what}", allowed="a regular file", hint="check the path")
         with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
+            left = -1
+            if part is not None:
+                file.seek(part.start)
+                left = part.end - part.start
+            while block := file.read(BLOCK_BYTES if left < 0 else min(left, BLOCK_BYTES)):
                 yield block
+                left -= len(block) if left > 0 else 0
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise SourceError(f"{path}: cannot be read: {error}", hint="check the path and its permissions") from error
 
@@ -170,7 +187,18 @@ def _unmarked_wide(first: bytes) -> str | None:
 
 
 def _candidates(first: bytes, invalid_at: int) -> list[str]:
-    """Return up to three codecs that could fit, the most likely first."""
+    """Return up to three codecs that could fit, the most likely first.
+
+    A short text fits many codecs equally well; among those the usual ones come first.
+    """
     start = max(0, invalid_at - _CANDIDATE_SAMPLE_BYTES // 2)
-    matches = charset_normalizer.from_bytes(first[start : start + _CANDIDATE_SAMPLE_BYTES])
-    return list(dict.fromkeys(match.encoding for match in matches))[:3]
+    found: list[tuple[float, int, str]] = []
+    for match in charset_normalizer.from_bytes(first[start : start + _CANDIDATE_SAMPLE_BYTES]):
+        if not match.encoding.startswith("utf"):  # it has no mark, and is not UTF-8
+            rank, name = min((_rank(name), name) for name in match.could_be_from_charset)
+            found.append((round(match.chaos, 1), rank, name))
+    return list(dict.fromkeys(name for _, _, name in sorted(found)))[:3]
+
+
+def _rank(codec: str) -> int:
+    return _USUAL.index(codec) if codec in _USUAL else len(_USUAL)

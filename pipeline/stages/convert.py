@@ -1,7 +1,7 @@
 """Convert: raw records to rows of the schema, each with its line and the media it asks for.
 
-One annotation file is one task, and its result is kept by content: a file whose bytes, recipe part and schema are
-the same is not converted again. A records file has the schema's value columns, and
+One annotation file, or part of a large one, is one task, and its result is kept by content: what has the same bytes,
+recipe part and schema is not converted again. A records file has the schema's value columns, and
 
     __line              int64                            where the record starts
     __bytes             int64                            what its values weigh, for cutting shards
@@ -13,7 +13,7 @@ the same is not converted again. A records file has the schema's value columns, 
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -25,8 +25,9 @@ from pipeline.errors import RowRejected, SourceError
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.store import MediaStore
+from pipeline.readers.parts import PART_BYTES, cut_into_parts
 from pipeline.readers.read import detect_format, read
-from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, ReadOptions
+from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, Part, PartsDoNotMeetError, ReadOptions
 from pipeline.recipe import all_rows
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
@@ -66,25 +67,38 @@ def run(build: Build) -> StageReport:
     """
     recipe, workspace = build.recipe, build.workspace
     specs = {(config.name, split): rows for config in recipe.configs.values() for split, rows in all_rows(config)}
-    build.files = [replace(f, key=_key(recipe, f, specs[f.config, f.split])) for f in build.files]
-    tasks = {
-        (file.config, file.key): ConvertTask(
-            file=file,
-            config=recipe.configs[file.config],
-            rows=specs[file.config, file.split],
-            recipe_folder=recipe.path.parent,
-            workspace=workspace,
-        )
-        for file in build.files
-        if not _is_done(build, file)
-    }
+    whole = build.files
+    converted = 0
     with build.display.stage(NAME, None, "rows") as progress:
-        work = sum(task.file.size for task in tasks.values())
-        for _ in build.executor.map(convert_file, tasks.values(), work_bytes=work, advance=progress.advance):
-            pass
-    _forget_old(build)
+        while True:
+            build.files = [
+                replace(part, key=_key(recipe, part, specs[file.config, file.split]))
+                for file in whole
+                for part in _parts(build, file, specs[file.config, file.split])
+            ]
+            tasks = {
+                (file.config, file.key): ConvertTask(
+                    file=file,
+                    config=recipe.configs[file.config],
+                    rows=specs[file.config, file.split],
+                    recipe_folder=recipe.path.parent,
+                    workspace=workspace,
+                )
+                for file in build.files
+                if not _is_done(build, file)
+            }
+            converted += len(tasks)
+            work = sum(task.file.size for task in tasks.values())
+            results = build.executor.map(convert_file, tasks.values(), work_bytes=work, advance=progress.advance)
+            wrongly_cut = [file for file in results if file is not None]
+            if not wrongly_cut:
+                break
+            for file in wrongly_cut:
+                write_json(_cut_path(build, _original(whole, file), specs[file.config, file.split]), [])
+    _forget_old(build, {_cut_path(build, file, specs[file.config, file.split]) for file in whole})
     counts = [read_json(counts_path(workspace, file)) for file in build.files]
-    report = StageReport(stage=NAME, skipped=not tasks, **add_up(counts))
+    build.files = _with_first_rows(build.files, counts)
+    report = StageReport(stage=NAME, skipped=not converted, **add_up(counts))
     report.bytes = sum(file.size for file in build.files)
     configs = {}
     for name in recipe.configs:
@@ -92,10 +106,51 @@ def run(build: Build) -> StageReport:
         unused = sorted({column for count in mine for column in count["unused"]})
         if unused:
             report.notes.append(f"{name}: not in the schema, so not published: {', '.join(unused)}")
-        configs[name] = {**add_up(mine), "unused": unused}
+        unread = sum(count["unread"] for count in mine)
+        size = sum(file.size for file in build.files if file.config == name)
+        configs[name] = {**add_up(mine), "bytes": size, "unread": unread, "unused": unused}
     keys = [(file.config, file.split, file.source, file.name, file.key) for file in build.files]
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, keys), "configs": configs})
     return report
+
+
+def _original(files: list[AnnotationFile], part: AnnotationFile) -> AnnotationFile:
+    return next(file for file in files if (file.config, file.split, file.path) == (part.config, part.split, part.path))
+
+
+def _cut_path(build: Build, file: AnnotationFile, rows: RowsSpec) -> Path:
+    """Return where it is noted how a file is cut."""
+    return build.workspace.work / "parts" / f"{fingerprint(VERSION, PART_BYTES, file.sha256, _reading(rows))[:32]}.json"
+
+
+def _reading(rows: RowsSpec) -> dict[str, Any]:
+    """Return what decides how a file is read."""
+    return rows.model_dump(mode="json", include=set(type(rows).model_fields) - {"files", "source"})
+
+
+def _parts(build: Build, file: AnnotationFile, rows: RowsSpec) -> list[AnnotationFile]:
+    """Return the parts of a file that is large enough to be cut, else the file."""
+    if file.size < 2 * PART_BYTES or rows.reader is not None:
+        return [file]
+    path = _cut_path(build, file, rows)
+    noted = read_json(path)
+    if noted is None:
+        options = read_options(rows)
+        noted = [asdict(part) for part in cut_into_parts(file.path, detect_format(file.path, options), options)]
+        write_json(path, noted)
+    parts = [Part(**part) for part in noted]
+    return [replace(file, part=part, sha256=part.sha256, size=part.end - part.start) for part in parts] or [file]
+
+
+def _with_first_rows(files: list[AnnotationFile], counts: list[dict[str, Any]]) -> list[AnnotationFile]:
+    """Say of each part how many rows came before it in its file."""
+    result = []
+    before = 0
+    for file, count in zip(files, counts, strict=True):
+        before = 0 if file.part is None or file.part.start == 0 else before
+        result.append(replace(file, first_row=before))
+        before += count["rows_out"]
+    return result
 
 
 def records_path(workspace: Workspace, file: AnnotationFile) -> Path:
@@ -124,7 +179,8 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
         file.source,
         file.name,
         file.split,
-        rows.model_dump(mode="json", include=set(type(rows).model_fields) - {"files", "source"}),
+        (file.part.first_line, file.part.start == 0, file.part.last) if file.part is not None else None,
+        _reading(rows),
         reader,
         {name: field.model_dump(mode="json") for name, field in config.fields.items()},
         {
@@ -152,16 +208,25 @@ def _is_done(build: Build, file: AnnotationFile) -> bool:
     return True
 
 
-def _forget_old(build: Build) -> None:
-    """Remove the results of files that are no longer read."""
+def _forget_old(build: Build, cut: set[Path]) -> None:
+    """Remove the results of files that are no longer read; `cut`: the notes that are."""
     keep = set()
     for file in build.files:
         keep |= {path(build.workspace, file) for path in (records_path, rejects_path, counts_path)}
     remove_leftovers(build.workspace.work / "records", keep)
+    remove_leftovers(build.workspace.work / "parts", cut)
 
 
-def convert_file(task: ConvertTask) -> None:
-    """Convert one annotation file (a worker's task)."""
+def convert_file(task: ConvertTask) -> AnnotationFile | None:
+    """Convert one annotation file or part (a worker's task); returns a part that turns out to be wrongly cut."""
+    try:
+        _convert(task)
+    except PartsDoNotMeetError:
+        return task.file
+    return None
+
+
+def _convert(task: ConvertTask) -> None:
     file, workspace = task.file, task.workspace
     schema = _records_schema(task.config.schema)
     with (
@@ -170,10 +235,11 @@ def convert_file(task: ConvertTask) -> None:
         writing_rows(records_path(workspace, file), schema) as records,
     ):
         converter = Converter(task.config, task.file, store, untyped=_is_untyped(task))
-        rows_in = 0
+        rows_in = unread = 0
         for part in _records(task):
             if isinstance(part, BadRecord):
                 rows_in += 1
+                unread += part.unread
                 rejects.add(
                     split=file.split,
                     source=file.source,
@@ -200,6 +266,7 @@ def convert_file(task: ConvertTask) -> None:
         "rows_in": rows_in,
         "rows_out": records.rows,
         "rejected": dict(sorted(rejects.counts.items())),
+        "unread": unread,
         "unused": converter.unused(),
         "inline": any(column.inline for column in converter.media),
     }
@@ -210,6 +277,8 @@ def _is_untyped(task: ConvertTask) -> bool:
     rows = task.rows
     if rows.reader is not None:
         return False
+    if task.file.part is not None:
+        return False
     return (rows.format or detect_format(task.file.path, read_options(rows))) in ("csv", "tsv")
 
 
@@ -217,7 +286,7 @@ def _records(task: ConvertTask) -> Iterator[Batch | BadRecord]:
     rows = task.rows
     if rows.reader is not None:
         return _custom_records(task)
-    return read(task.file.path, read_options(rows))
+    return read(task.file.path, replace(read_options(rows), part=task.file.part))
 
 
 def read_options(rows: RowsSpec) -> ReadOptions:

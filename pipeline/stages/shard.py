@@ -1,83 +1,48 @@
 """Shard: write the samples of each split into Parquet shards, each an independent task with the same bytes anywhere.
 
 A shard's name, rows and row groups are decided here, from the plan alone; a task then reads its rows and its media,
-checks every medium against its hash, writes to a temporary name, and renames it. A shard whose
-rows, media and settings are those of the last build, or of one that was ended before it was done, is not written again.
+checks every medium against its hash, writes to a temporary name, and renames it. A shard is not written again when the
+last build, or one that was ended before it was done, made one of the same: from the same places (its key), or, where
+those are others, of the same values and media (its content). It then keeps its file, under another name if need be.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import time
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.column_type import MEDIA_STRUCT, feature_json
+from pipeline.column_type import feature_json
 from pipeline.cutting import MOST_JOINED, cut, joinable
 from pipeline.errors import SourceError
-from pipeline.executor import tick
 from pipeline.manifest import fingerprint
-from pipeline.media.probe import hash_file
-from pipeline.media.store import MediaStore
-from pipeline.recorded_bytes import add_row_group, recorded_of, writer_rows
+from pipeline.recorded_bytes import writer_rows
 from pipeline.report import StageReport
-from pipeline.row_file import read_rows, take_rows
+from pipeline.row_file import read_rows
 from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
 from pipeline.stages.cache import plan_path
 from pipeline.stages.convert import records_path
-from pipeline.workspace import disk_errors, read_json, remove_leftovers, write_json, writing
+from pipeline.stages.write_shard import VERSION, ShardPart, ShardTask, content_of, write_shard
+from pipeline.workspace import disk_errors, read_json, remove_leftovers, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from pipeline.build import Build
-    from pipeline.schema import Schema
 
-VERSION = 3
 NAME = "shard"
 
-CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
-"""Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
 OURS = re.compile(
     r"[^/.][^/]*/[^/]+-\d{5,}-of-\d{5,}\.parquet|media/[^/]+-\d{5,}\.tar|media/[^/]+/[0-9a-f]{2}/[0-9a-f]{64}\.\w+"
     r"|(?:[^/.][^/]*/)*\.tmp-\d+-[^/]+"
 )
 """What a build writes below the output folder, besides README.md; nothing else there is ever removed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardPart:
-    """The rows of one annotation file inside of a row group."""
-
-    records: Path
-    plan: Path
-    rows: np.ndarray
-    """Ascending positions in both files."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShardTask:
-    """Everything a worker needs to write one shard."""
-
-    name: str
-    """Path inside the dataset."""
-    path: Path
-    schema: Schema
-    embedded: bool
-    cache: Path
-    groups: tuple[tuple[ShardPart, ...], ...] = field(repr=False)
-    beside: dict[str, str] = field(default_factory=dict, repr=False)
-    """Hash -> published path, when media lie beside the shards."""
-    key: str = ""
-    bytes: int = 0
-    rows: int = 0
 
 
 def run(build: Build) -> StageReport:
@@ -89,7 +54,7 @@ def run(build: Build) -> StageReport:
     """
     report = StageReport(stage=NAME)
     settings = build.recipe.spec.shards.model_dump(mode="json")
-    before = {**build.manifest.stages.get(NAME, {}).get("shards", {}), **_unfinished(build)}
+    former = _Former(build)
     shards: dict[str, Any] = {}
     tasks: list[ShardTask] = []
     beside: list[BesideTask] = []
@@ -100,15 +65,11 @@ def run(build: Build) -> StageReport:
         for number, split in enumerate(config.splits):
             chosen = samples.filter(pa.compute.equal(samples.column("split"), number))
             for task in _shards_of_split(build, config.name, split, chosen, paths):
-                old = before.get(task.name)
-                shards[task.name] = old
-                if (
-                    old is None
-                    or old["key"] != task.key
-                    or not build.store.is_unchanged(task.path, old["sha256"], old["bytes"])
-                ):
+                shards[task.name] = former.find(task)
+                if shards[task.name] is None:
                     tasks.append(task)
-    report.skipped = not tasks
+    # a shard of before that lies under another name now is a change as well
+    report.skipped = not tasks and shards.keys() == former.names
     with build.display.stage(NAME, sum(task.rows for task in tasks), "rows") as progress:
         work = sum(task.bytes for task in tasks)
         for result in build.executor.map(write_shard, tasks, work_bytes=work, advance=progress.advance):
@@ -130,6 +91,50 @@ def run(build: Build) -> StageReport:
     build.manifest.record(NAME, entry)
     remove_leftovers(build.workspace.shards, set())
     return report
+
+
+class _Former:
+    """The shards of the last build, and of one that was ended before it was done."""
+
+    def __init__(self, build: Build) -> None:
+        self._build = build
+        shards = build.manifest.stages.get(NAME, {}).get("shards", {})
+        self.names = set(shards)
+        self._shards: dict[str, Any] = {**shards, **_unfinished(build)}
+        self._by_key = {facts["key"]: name for name, facts in self._shards.items()}
+        self._by_content = {facts["content"]: name for name, facts in self._shards.items()}
+        self._rows = {facts["rows"] for facts in self._shards.values()}
+
+    def find(self, task: ShardTask) -> dict[str, Any] | None:
+        """Return the facts of a shard that is there already, brought under its new name; None: it must be written."""
+        name = task.name if self._shards.get(task.name, {}).get("key") == task.key else self._by_key.get(task.key)
+        if name is None and task.rows in self._rows:
+            content = content_of(task)
+            here = self._shards.get(task.name, {}).get("content") == content
+            name = task.name if here else self._by_content.get(content)
+        if name is None:
+            return None
+        facts = {**self._shards[name], "key": task.key}
+        path = self._build.workspace.out.absolute() / name
+        if not self._build.store.is_unchanged(path, facts["sha256"], facts["bytes"]):
+            return None
+        if path != task.path and not self._link(path, task.path, facts["sha256"]):
+            return None
+        if path != task.path or facts != self._shards[name]:
+            write_json(_facts_path(self._build, task.name), facts)
+        return facts
+
+    def _link(self, path: Path, new: Path, sha256: str) -> bool:
+        # what lies there may be needed under another name in its turn
+        if new.exists():
+            return False
+        looked_ns = time.time_ns()
+        try:
+            os.link(path, new)
+        except OSError:  # no disk for that
+            return False
+        self._build.store.adopt([(new, new.stat(), sha256)], looked_ns=looked_ns)
+        return True
 
 
 def _facts_path(build: Build, name: str) -> Path:
@@ -207,126 +212,4 @@ def _shards_of_split(
             bytes=int(weights[start:end].sum()),
             rows=end - start,
         )
-        yield replace(task, key=fingerprint(VERSION, name, content, beside))
-
-
-def write_shard(task: ShardTask) -> dict[str, Any]:
-    """Write one shard (a worker's task); returns its facts for the manifest."""
-    schema = task.schema.arrow_schema(embedded=task.embedded)
-    media = rows = 0
-    recorded = recorded_of(schema)
-    first_rows = sum(len(part.rows) for part in task.groups[0])
-    with MediaStore(task.cache) as store, writing(task.path) as temporary:
-        with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task)) as writer:
-            for group in task.groups:
-                table, count = _row_group(task, schema, group, store)
-                writer.write_table(table, row_group_size=table.num_rows)
-                add_row_group(recorded, table, batch_rows=first_rows)
-                media += count
-                rows += table.num_rows
-                tick(table.num_rows)
-                del table  # or the next row group would be gathered beside this one
-            writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
-        assert rows == task.rows == pq.read_metadata(temporary).num_rows, f"{task.name}: not the rows of the plan"
-        sha256, size = hash_file(temporary)
-    return {
-        "name": task.name,
-        "key": task.key,
-        "sha256": sha256,
-        "bytes": size,
-        "rows": rows,
-        "media": media,
-        "recorded": recorded,
-    }
-
-
-def _writer_options(schema: pa.Schema, task: ShardTask) -> dict[str, Any]:
-    """Return how columns are stored: media plain and uncompressed, the rest with a dictionary and Snappy."""
-    media = {column.name for column in task.schema.media_columns} if task.embedded else set()
-    plain = [leaf for item in schema if item.name in media for leaf in _leaves(item.name, item.type)]
-    rest = [leaf for item in schema if item.name not in media for leaf in _leaves(item.name, item.type)]
-    return {
-        "compression": {**dict.fromkeys(plain, "none"), **dict.fromkeys(rest, "snappy")},
-        "use_dictionary": rest if plain else True,
-        "column_encoding": dict.fromkeys(plain, "PLAIN") or None,
-        "write_statistics": rest if plain else True,
-        "use_content_defined_chunking": CDC_OPTIONS,
-        "write_page_index": True,
-        "write_page_checksum": True,
-    }
-
-
-def _leaves(path: str, kind: pa.DataType) -> list[str]:
-    """Return the Parquet leaf columns of a column, as the writer's options name them."""
-    if isinstance(kind, pa.BaseExtensionType):
-        kind = kind.storage_type
-    if pa.types.is_struct(kind):
-        return [leaf for item in kind for leaf in _leaves(f"{path}.{item.name}", item.type)]
-    if pa.types.is_list(kind):
-        return _leaves(f"{path}.list.element", kind.value_type)
-    return [path]
-
-
-def _row_group(
-    task: ShardTask, schema: pa.Schema, parts: tuple[ShardPart, ...], store: MediaStore
-) -> tuple[pa.Table, int]:
-    """Return the rows of one row group with their media, and how many media they hold."""
-    names = [column.name for column in task.schema.value_columns]
-    asks = [f"__media.{column.name}" for column in task.schema.media_columns if column.is_list]
-    values = pa.concat_tables(
-        [table for part in parts for table in take_rows(part.records, part.rows, [*names, *asks] or ["__line"])]
-    )
-    plans = pa.concat_tables([table for part in parts for table in take_rows(part.plan, part.rows, ["media"])])
-    media = plans.column("media").to_pylist()
-    columns = {name: values.column(name) for name in names}
-    for number, column in enumerate(task.schema.media_columns):
-        rows = [[medium for medium in row if medium["column"] == number] for row in media]
-        if column.is_list:
-            absent = _one_chunk(pc.is_null(values.column(f"__media.{column.name}")))
-            columns[column.name] = _media_lists(task, rows, absent, store)
-        else:
-            assert column.rules.nullable or all(rows)
-            columns[column.name] = _media_column(task, rows, store)
-    table = pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
-    return table, sum(len(row) for row in media)
-
-
-def _one_chunk(column: Any) -> Any:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-
-
-def _media_lists(task: ShardTask, rows: list[list[dict[str, Any]]], absent: pa.Array, store: MediaStore) -> pa.Array:
-    """Return a column of lists of media; a list that the source did not have is null, not empty."""
-    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
-    items = _media_items(task, [medium for row in rows for medium in row], store)
-    return pa.ListArray.from_arrays(offsets, items, mask=absent if absent.true_count else None)
-
-
-def _media_column(task: ShardTask, rows: list[list[dict[str, Any]]], store: MediaStore) -> pa.Array:
-    """Return a column of one medium a row, or null."""
-    items = _media_items(task, [medium for row in rows for medium in row], store)
-    if len(items) == len(rows):
-        return items
-    positions = iter(range(len(items)))
-    return items.take(pa.array([next(positions) if row else None for row in rows], pa.int64()))
-
-
-def _media_items(task: ShardTask, media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
-    """Return media: embedded bytes, or their paths beside the shards."""
-    if not task.embedded:
-        return pa.array([task.beside[medium["sha256"]] for medium in media], pa.string())
-    names = pa.array([medium["name"] for medium in media], pa.string())
-    return pa.StructArray.from_arrays([_bytes_of(media, store), names], fields=list(MEDIA_STRUCT))
-
-
-def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
-    """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
-    offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
-    assert offsets[-1] <= 2**31 - 1, "row groups are cut, and single cells refused, so that this holds"
-    buffer = np.empty(int(offsets[-1]), np.uint8)
-    view = memoryview(buffer.data)
-    for medium, start, end in zip(media, offsets[:-1], offsets[1:], strict=True):
-        store.read_into(medium["sha256"], Path(medium["path"]), view[start:end])
-    return pa.Array.from_buffers(
-        pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
-    )
+        yield replace(task, key=fingerprint(VERSION, content, beside))

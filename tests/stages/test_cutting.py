@@ -1,4 +1,4 @@
-"""Rows are cut into the fewest, most even runs, and heavy ones so that `datasets` can join what it joins."""
+"""Rows are cut into the fewest runs, each as full as can be, and so that `datasets` can join heavy ones."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def test_every_row_once_in_the_fewest_runs(values: list[int], limit: int) -> Non
     assert len(runs) == fewest(values, limit)
 
 
-@given(values=st.lists(st.integers(1, 50), min_size=1, max_size=200), limit=st.integers(200, 2_000))
-def test_runs_are_even(values: list[int], limit: int) -> None:
-    """Without rows that are heavy for the limit, no run is much lighter than another."""
-    sums = [sum(values[start:end]) for start, end in cut(np.array(values, np.int64), limit)]
-    assert max(sums) - min(sums) <= 100 or max(sums) > limit - 50
+@given(values=weights, more=weights, limit=st.integers(1, 300))
+def test_rows_behind_the_last_change_the_last_run_alone(values: list[int], more: list[int], limit: int) -> None:
+    """However many rows are added at the end, every run but the last stays."""
+    before = cut(np.array(values, np.int64), limit)
+    assert cut(np.array(values + more, np.int64), limit)[: max(0, len(before) - 1)] == before[:-1]
 
 
 def test_weights_beyond_32_bits_and_many_rows() -> None:
-    """A petabyte in a million rows is cut as evenly as ten bytes."""
+    """A petabyte in a million rows is cut as exactly as ten bytes."""
     runs = cut(np.full(1_000_000, 10**9, np.int64), 500 * 10**9)
     assert {end - start for start, end in runs} == {500}
 

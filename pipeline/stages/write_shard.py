@@ -1,0 +1,260 @@
+"""Writing one shard: its rows gathered from records and plan, its media read once into the Arrow buffer and proved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.column_type import MEDIA_STRUCT
+from pipeline.executor import tick
+from pipeline.manifest import fingerprint
+from pipeline.media.probe import hash_file
+from pipeline.media.store import MediaStore
+from pipeline.recorded_bytes import add_row_group, recorded_of
+from pipeline.row_file import take_rows
+from pipeline.workspace import writing
+
+if TYPE_CHECKING:
+    from pipeline.schema import Schema
+
+VERSION = 4
+
+CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+"""Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
+MEDIA_NEEDED = ("column", "sha256", "size", "path", "name")
+"""What a shard needs of the plan's media."""
+READERS = 2
+"""Threads that read media: one waits for the disk while the other hashes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardPart:
+    """The rows of one annotation file inside of a row group."""
+
+    records: Path
+    plan: Path
+    rows: np.ndarray
+    """Ascending positions in both files."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """Everything a worker needs to write one shard."""
+
+    name: str
+    """Path inside the dataset."""
+    path: Path
+    schema: Schema
+    embedded: bool
+    cache: Path
+    groups: tuple[tuple[ShardPart, ...], ...] = field(repr=False)
+    beside: dict[str, str] = field(default_factory=dict, repr=False)
+    """Hash -> published path, when media lie beside the shards."""
+    key: str = ""
+    bytes: int = 0
+    rows: int = 0
+
+    @property
+    def first_rows(self) -> int:
+        """Rows of the first row group."""
+        return sum(len(part.rows) for part in self.groups[0])
+
+
+def write_shard(task: ShardTask) -> dict[str, Any]:
+    """Write one shard (a worker's task); returns its facts for the manifest."""
+    schema = task.schema.arrow_schema(embedded=task.embedded)
+    media = rows = 0
+    recorded = recorded_of(schema)
+    content = _Content(task)
+    with MediaStore(task.cache) as store, writing(task.path) as temporary:
+        with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task)) as writer:
+            for group in task.groups:
+                gathered = _gather(task, group)
+                content.add(gathered)
+                table = _row_group(task, schema, gathered, store)
+                writer.write_table(table, row_group_size=table.num_rows)
+                add_row_group(recorded, table, batch_rows=task.first_rows)
+                media += sum(map(len, gathered.media))
+                rows += table.num_rows
+                tick(table.num_rows)
+                del table, gathered  # or the next row group would be gathered beside this one
+            writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
+        assert rows == task.rows == pq.read_metadata(temporary).num_rows, f"{task.name}: not the rows of the plan"
+        sha256, size = hash_file(temporary)
+    return {
+        "name": task.name,
+        "key": task.key,
+        "content": content.hexdigest(),
+        "sha256": sha256,
+        "bytes": size,
+        "rows": rows,
+        "media": media,
+        "recorded": recorded,
+    }
+
+
+def _writer_options(schema: pa.Schema, task: ShardTask) -> dict[str, Any]:
+    """Return how columns are stored: media plain and uncompressed, the rest with a dictionary and Snappy."""
+    media = {column.name for column in task.schema.media_columns} if task.embedded else set()
+    plain = [leaf for item in schema if item.name in media for leaf in _leaves(item.name, item.type)]
+    rest = [leaf for item in schema if item.name not in media for leaf in _leaves(item.name, item.type)]
+    return {
+        "compression": {**dict.fromkeys(plain, "none"), **dict.fromkeys(rest, "snappy")},
+        "use_dictionary": rest if plain else True,
+        "column_encoding": dict.fromkeys(plain, "PLAIN") or None,
+        "write_statistics": rest if plain else True,
+        "use_content_defined_chunking": CDC_OPTIONS,
+        "write_page_index": True,
+        "write_page_checksum": True,
+    }
+
+
+def _leaves(path: str, kind: pa.DataType) -> list[str]:
+    """Return the Parquet leaf columns of a column, as the writer's options name them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
+    if pa.types.is_struct(kind):
+        return [leaf for item in kind for leaf in _leaves(f"{path}.{item.name}", item.type)]
+    if pa.types.is_list(kind):
+        return _leaves(f"{path}.list.element", kind.value_type)
+    return [path]
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """The rows of one row group before their media are read."""
+
+    values: pa.Table
+    """The value columns, and the asks of lists of media, which tell an empty list from none."""
+    media: list[list[dict[str, Any]]]
+    """Each row's media: column, sha256, size, path, name."""
+
+
+def _gather(task: ShardTask, parts: tuple[ShardPart, ...]) -> _Gathered:
+    names = [column.name for column in task.schema.value_columns]
+    asks = [f"__media.{column.name}" for column in task.schema.media_columns if column.is_list]
+    columns = [*names, *asks] or ["__line"]
+    values = pa.concat_tables([table for part in parts for table in take_rows(part.records, part.rows, columns)])
+    if not task.schema.media_columns:
+        return _Gathered(values, [])
+    media = [row for part in parts for table in take_rows(part.plan, part.rows, ["media"]) for row in _media_of(table)]
+    return _Gathered(values, media)
+
+
+def _media_of(plan: pa.Table) -> list[list[dict[str, Any]]]:
+    """Return the media of some rows of a plan, without the facts that do not matter here."""
+    rows = plan.column("media").combine_chunks()
+    items = rows.flatten()
+    needed = pa.StructArray.from_arrays([items.field(name) for name in MEDIA_NEEDED], names=MEDIA_NEEDED).to_pylist()
+    lengths = pc.list_value_length(rows).to_pylist()
+    ends = np.cumsum(lengths).tolist()
+    return [needed[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def content_of(task: ShardTask) -> str:
+    """Return what `write_shard` would note as the content of a shard, without reading a medium."""
+    content = _Content(task)
+    for group in task.groups:
+        content.add(_gather(task, group))
+    return content.hexdigest()
+
+
+class _Content:
+    """A fingerprint of all that a shard's bytes depend on."""
+
+    def __init__(self, task: ShardTask) -> None:
+        made = fingerprint(VERSION, pa.__version__, task.schema.source, task.embedded)
+        self._digest = hashlib.sha256(made.encode())
+        self._task = task
+
+    def add(self, gathered: _Gathered) -> None:
+        """Add a row group."""
+        for name, column in zip(gathered.values.column_names, gathered.values.columns, strict=True):
+            if name == "__line":  # there for want of another column
+                continue
+            # serialised, because that leaves out what a slice only points past
+            batch = pa.record_batch([_one_chunk(column)], names=["column"])
+            self._digest.update(memoryview(batch.serialize()))
+        named = [[[m["column"], m["sha256"], self._published(m)] for m in row] for row in gathered.media]
+        self._digest.update(json.dumps([gathered.values.num_rows, named]).encode())
+
+    def _published(self, medium: dict[str, Any]) -> str:
+        name: str = medium["name"] if self._task.embedded else self._task.beside[medium["sha256"]]
+        return name
+
+    def hexdigest(self) -> str:
+        """Return the fingerprint so far."""
+        return self._digest.hexdigest()
+
+
+def _row_group(task: ShardTask, schema: pa.Schema, gathered: _Gathered, store: MediaStore) -> pa.Table:
+    """Return the rows of one row group with their media."""
+    values, media = gathered.values, gathered.media
+    columns = {column.name: values.column(column.name) for column in task.schema.value_columns}
+    for number, column in enumerate(task.schema.media_columns):
+        rows = [[medium for medium in row if medium["column"] == number] for row in media]
+        if column.is_list:
+            absent = _one_chunk(pc.is_null(values.column(f"__media.{column.name}")))
+            columns[column.name] = _media_lists(task, rows, absent, store)
+        else:
+            assert column.rules.nullable or all(rows)
+            columns[column.name] = _media_column(task, rows, store)
+    return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
+
+
+def _one_chunk(column: Any) -> Any:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _media_lists(task: ShardTask, rows: list[list[dict[str, Any]]], absent: pa.Array, store: MediaStore) -> pa.Array:
+    """Return a column of lists of media; a list that the source did not have is null, not empty."""
+    offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
+    items = _media_items(task, [medium for row in rows for medium in row], store)
+    return pa.ListArray.from_arrays(offsets, items, mask=absent if absent.true_count else None)
+
+
+def _media_column(task: ShardTask, rows: list[list[dict[str, Any]]], store: MediaStore) -> pa.Array:
+    """Return a column of one medium a row, or null."""
+    items = _media_items(task, [medium for row in rows for medium in row], store)
+    if len(items) == len(rows):
+        return items
+    positions = iter(range(len(items)))
+    return items.take(pa.array([next(positions) if row else None for row in rows], pa.int64()))
+
+
+def _media_items(task: ShardTask, media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
+    """Return media: embedded bytes, or their paths beside the shards."""
+    if not task.embedded:
+        return pa.array([task.beside[medium["sha256"]] for medium in media], pa.string())
+    names = pa.array([medium["name"] for medium in media], pa.string())
+    return pa.StructArray.from_arrays([_bytes_of(media, store), names], fields=list(MEDIA_STRUCT))
+
+
+def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
+    """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
+    offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
+    assert offsets[-1] <= 2**31 - 1, "row groups are cut, and single cells refused, so that this holds"
+    buffer = np.empty(int(offsets[-1]), np.uint8)
+    view = memoryview(buffer.data)
+
+    def read(numbers: range) -> None:
+        """Read some media; hashing and reading let other threads work."""
+        for number in numbers:
+            medium = media[number]
+            store.read_into(medium["sha256"], Path(medium["path"]), view[offsets[number] : offsets[number + 1]])
+
+    with ThreadPoolExecutor(READERS) as threads:
+        for _ in threads.map(read, (range(first, len(media), READERS) for first in range(READERS))):
+            pass
+    return pa.Array.from_buffers(
+        pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
+    )
