@@ -3,9 +3,10 @@ RECIPE ?= recipes/sample.yaml
 PYTHON ?= python3
 BIN := .venv/bin
 OPTIONS ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help data validate train publish test check fix bench clean
+.PHONY: help data validate train publish test check fix bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,15 @@ fix: .venv/.made-dev ## mend what the linter and the formatter can
 
 bench: .venv/.made-dev ## measure against the peers, in the same run
 	$(BIN)/python benchmarks/images_to_shards.py
+
+.venv/.made-fuzz: .venv/.made-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris -c constraints.txt -e '.[dev,fuzz]' || \
+	  { echo "make fuzz: there is no atheris for this Python or system; it has wheels for CPython 3.11 to 3.13 on Linux." >&2; \
+	    echo "  next: make clean, then make fuzz PYTHON=python3.11 (or 3.12, 3.13)" >&2; exit 2; }
+	touch $@
+
+fuzz: .venv/.made-fuzz ## fuzz the readers, the recipe loader and the archive code for SECONDS each (default 60)
+	$(BIN)/python -m fuzz.run --seconds $(SECONDS)
 
 clean: ## remove the environment and everything that was built here
 	rm -rf .venv work out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

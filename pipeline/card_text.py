@@ -46,8 +46,9 @@ CARD_SIZES = (
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(?P<yaml>.*?\n)?---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 _YAML_BLOCK = re.compile(r"^# shardwright:begin[^\n]*\n.*?^# shardwright:end[^\n]*\n?", re.DOTALL | re.MULTILINE)
 _YAML_MARKER = re.compile(r"^# shardwright:(?P<which>begin|end)\b", re.MULTILINE)
-_FACTS_BLOCK = re.compile(r"<!-- shardwright:begin facts[^\n]*?-->.*?<!-- shardwright:end facts -->", re.DOTALL)
-_FACTS_MARKER = re.compile(r"<!-- shardwright:(?P<which>begin|end) facts[^\n]*?-->")
+# A note has some 60 characters; without a bound, a line of many begins is read once for each of them.
+_FACTS_BLOCK = re.compile(r"<!-- shardwright:begin facts[^\n]{0,200}?-->.*?<!-- shardwright:end facts -->", re.DOTALL)
+_FACTS_MARKER = re.compile(r"<!-- shardwright:(?P<which>begin|end) facts[^\n]{0,200}?-->")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

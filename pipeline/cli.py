@@ -144,7 +144,8 @@ for _name, _text in STAGE_HELP.items():
     show_default=True,
     help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.",
 )
-def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) -> None:
+@click.option("--quick", is_flag=True, help="Look at the card and the shards' footers alone; no row is read.")
+def validate(target: Path, load_limit: str, *, quick: bool, as_json: bool, **options: Any) -> None:
     """Prove a recipe's dataset, or any dataset folder.
 
     TARGET is a recipe file or a dataset folder.
@@ -161,11 +162,15 @@ def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) ->
     if not target.is_dir():
         if target.suffix not in (".yaml", ".yml") and not target.is_file():
             raise UsageError(f"there is no recipe and no folder {target}", allowed="a recipe file, or a dataset folder")
-        _run(target, "validate", as_json=as_json, validate_again=True, load_limit=limit, **options)
-        return
+        if not quick:
+            _run(target, "validate", as_json=as_json, validate_again=True, load_limit=limit, **options)
+            return
+        from pipeline.load_recipe import load_recipe
+
+        target = options["out"] / load_recipe(target).name
     from pipeline.stages.validate import raise_errors, validate_folder
 
-    problems = validate_folder(target, load_limit=limit)
+    problems = validate_folder(target, load_limit=limit, quick=quick)
     if as_json:
         click.echo(
             json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1)
@@ -176,7 +181,7 @@ def validate(target: Path, load_limit: str, *, as_json: bool, **options: Any) ->
     raise_errors(problems)
     for problem in problems:
         click.echo(str(problem))
-    click.echo(f"{target}: nothing wrong")
+    click.echo(f"{target}: nothing wrong{' in the card and the footers' if quick else ''}")
 
 
 def _run(

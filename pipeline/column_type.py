@@ -119,11 +119,13 @@ def _parse(value: Any, place: tuple[str | int, ...]) -> ColumnType:
 def _label_names(names: Any, place: tuple[str | int, ...]) -> tuple[str, ...]:
     if not isinstance(names, list) or not names:
         raise TypeMistake(place, f"{shown(names)} is no list of names; write {{class_label: [name, …]}}")
+    seen: set[str] = set()
     for position, name in enumerate(names):
         if not isinstance(name, str):
             raise TypeMistake((*place, position), f"{shown(name)} is not a name; in quotes it is: '{shown(name)}'")
-        if name in names[:position]:
+        if name in seen:
             raise TypeMistake((*place, position), f"the name {name!r} stands twice")
+        seen.add(name)
     return tuple(names)
 
 

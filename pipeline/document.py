@@ -205,7 +205,7 @@ class _Builder:
                 event, ScalarEvent | AliasEvent | SequenceStartEvent | MappingStartEvent
             ):
                 root = self._node(event, events, 1)
-        return None if root is None else self._plain(root, ())
+        return None if root is None else self._plain(root, (), self.document.lines)
 
     def _note(self, line: int, message: str, hint: str = "", key: str = "") -> None:
         mistake = Mistake(file=self.document.file, line=line + self.first_line, key=key, message=message, hint=hint)
@@ -282,9 +282,8 @@ class _Builder:
             return float(text)
         return text
 
-    def _plain(self, node: _Node, location: Location) -> Any:
-        """Turn nodes into plain values, and note the line of each key."""
-        lines = self.document.lines
+    def _plain(self, node: _Node, location: Location, lines: dict[Location, int]) -> Any:
+        """Turn nodes into plain values, and note the line of each key in `lines`."""
         if node.mapping:
             result: dict[str, Any] = {}
             merged: list[tuple[int, _Node]] = []
@@ -300,33 +299,34 @@ class _Builder:
                     self._note(line, f"the key stands twice; the first one is on line {first}", key=dotted(here))
                     continue
                 lines[here] = line + self.first_line
-                result[key] = self._plain(child, here)
+                result[key] = self._plain(child, here, lines)
             for line, child in merged:
-                self._merge(line, child, location, result)
+                self._merge(line, child, location, result, lines)
             return result
         if isinstance(node.value, list):
             items = []
             for position, (_, line, child) in enumerate(node.value):
                 here = (*location, position)
                 lines[here] = line + self.first_line
-                items.append(self._plain(child, here))
+                items.append(self._plain(child, here, lines))
             return items
         return node.value
 
-    def _merge(self, line: int, node: _Node, location: Location, result: dict[str, Any]) -> None:
+    def _merge(
+        self, line: int, node: _Node, location: Location, result: dict[str, Any], lines: dict[Location, int]
+    ) -> None:
         """Add the keys of `<<: *base` that are not there yet."""
         sources = [node] if node.mapping or not isinstance(node.value, list) else [child for _, _, child in node.value]
         for source in sources:
             if not source.mapping:
                 self._note(line, "`<<` takes keys from an alias of keys with values, or a list of such", key="<<")
                 continue
-            inner = self._plain(source, (*location, "<<"))
-            for key, value in inner.items():
-                if key not in result:
-                    result[key] = value
-                    old = (*location, "<<", key)
-                    for place in [place for place in self.document.lines if place[: len(old)] == old]:
-                        self.document.lines[(*location, key, *place[len(old) :])] = self.document.lines[place]
+            # Lines of their own, so that a merge costs what it adds, however many keys and merges there are.
+            inner_lines: dict[Location, int] = {}
+            inner = self._plain(source, location, inner_lines)
+            added = inner.keys() - result.keys()
+            result.update({key: value for key, value in inner.items() if key in added})
+            lines.update({place: at for place, at in inner_lines.items() if place[len(location)] in added})
 
 
 def _readable(error: MarkedYAMLError) -> tuple[str, str]:

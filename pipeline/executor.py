@@ -10,12 +10,14 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
+from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from multiprocessing.context import ForkServerContext
     from types import TracebackType
 
 T = TypeVar("T")
@@ -59,6 +61,10 @@ class Executor(Protocol):
         """
         ...
 
+    def expect(self, work_bytes: int) -> None:
+        """Say that work is to come, so that what takes time to start can be started beside other things."""
+        ...
+
 
 class InProcess:
     """Runs tasks here, one after the other."""
@@ -81,6 +87,9 @@ class InProcess:
                 _advance = before
             yield result
 
+    def expect(self, work_bytes: int) -> None:
+        """Need nothing."""
+
 
 class LocalProcesses:
     """Runs tasks in processes of this machine; closed by leaving the `with` block."""
@@ -100,6 +109,12 @@ class LocalProcesses:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
+
+    def expect(self, work_bytes: int) -> None:
+        """Start the server that workers are forked from: it imports what they need, which takes half a second."""
+        if work_bytes >= WORTH_A_POOL:
+            _context()
+            forkserver.ensure_running()
 
     def map(
         self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int, advance: Advance = _nothing
@@ -141,14 +156,19 @@ class LocalProcesses:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            # forkserver: a forked copy of a process with running Arrow threads may hang
-            context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.write_shard"])
+            context = _context()
             self._ticks = context.Value("q", 0)
             self._pool = ProcessPoolExecutor(
                 self.workers, mp_context=context, initializer=_start_worker, initargs=(self._ticks,)
             )
         return self._pool
+
+
+def _context() -> ForkServerContext:
+    """Return how processes are started: by a server, since a forked copy of running Arrow threads may hang."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.write_shard"])
+    return context
 
 
 def _start_worker(ticks: Any) -> None:

@@ -46,7 +46,7 @@ def salvage(model: type[M], document: Document) -> tuple[M | None, set[Location]
                 place: Location = tuple(detail["loc"])
                 if detail["type"] == "missing":
                     place = place[:-1]
-                if any(place[: len(gone)] == gone for gone in lost):
+                if any(place[:end] in lost for end in range(1, len(place) + 1)):
                     continue
                 place = _take_out(value, place)
                 if not place:

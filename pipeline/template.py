@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import ItemsView, Iterator, KeysView, ValuesView
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
@@ -35,11 +35,17 @@ MAX_STEPS = 1_000_000
 MAX_SOURCE = 100_000
 """Characters of a template."""
 
-_QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`[^`]*`"""
-_INSIDE = rf"(?:{_QUOTED}|(?!\}}\}}|\{{\{{).)*"
-_WHOLE_EXPRESSION = re.compile(rf"\s*\{{\{{(?P<expression>{_INSIDE})\}}\}}\s*\Z", re.DOTALL)
-_CODE = re.compile(rf"\{{\{{(?:{_QUOTED}|(?!\}}\}}).)*\}}\}}|\{{%(?:{_QUOTED}|(?!%\}}).)*%\}}", re.DOTALL)
-_STRINGS_OR_BACKTICKS = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`(?P<column>[^`]+)`""", re.DOTALL)
+# Nothing here is ever tried in two ways (`*+`), and a quote that is not closed goes to the end, where Jinja refuses it:
+# otherwise 40 quotes take a minute.
+_STRING = r"""'(?:[^'\\]|\\.)*+(?:'|\\?\Z)|"(?:[^"\\]|\\.)*+(?:"|\\?\Z)"""
+_QUOTED = rf"{_STRING}|`[^`]*+(?:`|\Z)"
+_INSIDE = rf"(?:{_QUOTED}|(?!\}}\}}|\{{\{{).)*+"
+_WHOLE_EXPRESSION = re.compile(rf"\s*+\{{\{{(?P<expression>{_INSIDE})\}}\}}\s*+\Z", re.DOTALL)
+_CODE_BEGINS = re.compile(r"\{[{%#]")
+_CODE = re.compile(
+    rf"\{{\{{(?:{_QUOTED}|(?!\}}\}}).)*+\}}\}}|\{{%(?:{_QUOTED}|(?!%\}}).)*+%\}}|(?P<comment>\{{#.*?#\}})", re.DOTALL
+)
+_STRINGS_OR_BACKTICKS = re.compile(rf"{_STRING}|`(?P<column>[^`]++)`", re.DOTALL)
 _WIDE_FORMAT = re.compile(r"\*|[0-9]{5}|\{[^{}]*\{")
 
 
@@ -54,6 +60,31 @@ class _TooMuch(ValueError):
 def _no_null(value: Any) -> Any:
     if value is None:
         raise _NullInText
+    return value if type(value) in _PLAIN else _real(value)
+
+
+_PLAIN = (str, int, float, bool)
+_UNREAL = (Iterator, range, KeysView, ValuesView, ItemsView, complex)
+
+
+def _real(value: Any) -> Any:
+    """Return a value that a text or a column may get; raise for what lives in Python only, or holds such a thing.
+
+    As text, a generator or a method is an address of memory: another one in every run.
+    """
+    pending, seen = [value], 0
+    while pending:
+        item = pending.pop()
+        if type(item) in _PLAIN:
+            continue
+        if isinstance(item, list | tuple | dict):
+            seen += len(item)
+            _expect(seen)
+            pending.extend(item.values() if isinstance(item, dict) else item)
+        elif isinstance(item, Undefined):
+            item._fail_with_undefined_error()  # noqa: SLF001  (Jinja's own way to say which name is unknown)
+        elif isinstance(item, _UNREAL) or callable(item):
+            raise TypeError("it is no value; `()` calls a method, `|list` makes a list")
     return value
 
 
@@ -245,7 +276,10 @@ class _Environment(ImmutableSandboxedEnvironment):
         return str(text) % (named or arguments)
 
 
-_TEXT_FILTERS = ("string", "upper", "lower", "title", "capitalize", "trim", "striptags", "escape", "e")
+_TEXT_FILTERS = (
+    *("string", "upper", "lower", "title", "capitalize", "trim", "striptags", "escape", "e", "forceescape", "safe"),
+    *("truncate", "urlencode", "wordcount"),
+)
 _JINJAS_OWN = ("self", "super", "caller")
 _LEFT_OUT = (
     "random",  # differs from run to run
@@ -274,6 +308,15 @@ def _without_backticks(expression: str) -> str:
         return match.group(0) if column is None else f"row[{column!r}]"
 
     return _STRINGS_OR_BACKTICKS.sub(replace, expression)
+
+
+def _code_without_backticks(text: str) -> str:
+    """Write backticks as `row[…]` in all code of a template, up to code that does not end, which Jinja refuses."""
+    parts, at = [], 0
+    while (begin := _CODE_BEGINS.search(text, at)) and (code := _CODE.match(text, begin.start())):
+        parts += [text[at : code.start()], code["comment"] or _without_backticks(code[0])]
+        at = code.end()
+    return "".join([*parts, text[at:]])
 
 
 class Template:
@@ -316,7 +359,7 @@ def _compiled(what: str, source: str, code: str, *, lone: bool) -> tuple[Callabl
             code = _without_backticks(code)
             evaluate: Callable[..., Any] = _ENVIRONMENT.compile_expression(code, undefined_to_none=False)
             return evaluate, _columns(f"{{{{ {code} }}}}")
-        code = _CODE.sub(lambda match: _without_backticks(match.group(0)), code)
+        code = _code_without_backticks(code)
         return _ENVIRONMENT.from_string(code).render, _columns(code)
     except TemplateSyntaxError as error:
         raise ValueError(f"the {what} {quoted} is wrong: {error.message}") from None
@@ -348,11 +391,7 @@ def _run(evaluate: Callable[..., Any], source: str, row: Mapping[str, Any], extr
     _ENVIRONMENT.steps_left = MAX_STEPS
     try:
         value = evaluate({**row, **extra, "row": row})
-        if isinstance(value, Undefined):
-            value._fail_with_undefined_error()  # noqa: SLF001  (Jinja's own way to say which name is unknown)
-        if callable(value) or isinstance(value, Iterator | range):
-            raise TypeError("it is no value; `()` calls a method, `|list` makes a list")
-        return str(_short(value)) if isinstance(value, str) else _short(value)
+        return str(_short(value)) if isinstance(value, str) else _short(_real(value))
     except _NullInText:
         raise RowRejected(
             "template.null", f"a null in the text of {source!r}; write `(name or '')` to allow it"

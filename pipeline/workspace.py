@@ -120,8 +120,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it is synced and renamed to `path`, else removed.
+
+    Without `sync` a lost power supply may cost the file: for what is read whole, checked, and quickly made again.
 
     Raises:
         WorkspaceError: the disk is full, read-only or forbidden.
@@ -131,23 +133,24 @@ def writing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            if sync:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Write a whole file atomically."""
-    with writing(path) as temporary:
+    with writing(path, sync=sync) as temporary:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
     """Write a value as JSON, atomically and always the same way."""
-    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode())
+    write_bytes(path, (json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode(), sync=sync)
 
 
 def read_json(path: Path) -> Any:

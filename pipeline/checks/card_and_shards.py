@@ -79,8 +79,8 @@ def check_membership(folder: Folder) -> Iterator[Problem]:
                 )
 
 
-def check_counts(folder: Folder) -> Iterator[Problem]:
-    """Rows, bytes and sizes of the card against the shards."""
+def check_counts(folder: Folder, *, quick: bool = False) -> Iterator[Problem]:
+    """Rows, bytes and sizes of the card against the shards; `quick`: by the footers, which do not tell `num_bytes`."""
     total = 0
     for config in dict.fromkeys(split.config for split in folder.splits):
         info = folder.info(config)
@@ -88,7 +88,7 @@ def check_counts(folder: Folder) -> Iterator[Problem]:
         sizes = download = 0
         whole = True
         for split in (split for split in folder.splits if split.config == config):
-            found, rows, problems = _measure(folder, split.shards)
+            found, rows, problems = _measure(folder, split.shards, quick=quick)
             yield from problems
             whole = whole and not problems
             entry = written.pop(split.name, None)
@@ -98,6 +98,8 @@ def check_counts(folder: Folder) -> Iterator[Problem]:
             if problems:
                 continue
             yield from _differs("SW106", split.place, "num_examples", entry.get("num_examples"), rows)
+            if found is None:
+                found = _as_written(entry.get("num_bytes"))
             yield from _differs("SW107", split.place, "num_bytes", entry.get("num_bytes"), found)
             sizes += found
             download += sum(path.stat().st_size for path in split.shards)
@@ -127,12 +129,20 @@ def _differs(code: str, place: str, key: str, written: Any, found: int) -> Itera
         )
 
 
-def _measure(folder: Folder, shards: list[Path]) -> tuple[int, int, list[Problem]]:
+def _as_written(size: Any) -> int:
+    """Return a size that the card alone tells, when it can be one."""
+    return size if type(size) is int and size >= 0 else 0
+
+
+def _measure(folder: Folder, shards: list[Path], *, quick: bool) -> tuple[int | None, int, list[Problem]]:
     """Return the bytes that `datasets` records, and the rows, of some shards."""
     recorded, rows, problems = [], 0, []
     for path in shards:
         try:
-            part, count = read_back(path)
+            if quick:
+                part, count = None, pq.read_metadata(path).num_rows
+            else:
+                part, count = read_back(path)
         except (pa.ArrowException, OSError) as error:
             name = path.relative_to(folder.path).as_posix()
             message = f"the shard cannot be read: {' '.join(str(error).split())[:300]}"
@@ -143,9 +153,10 @@ def _measure(folder: Folder, shards: list[Path]) -> tuple[int, int, list[Problem
             problems.append(
                 Problem(code="SW302", place=path.relative_to(folder.path).as_posix(), message=message, hint=REBUILD)
             )
-        recorded.append(part)
+        if part is not None:
+            recorded.append(part)
         rows += count
-    return num_bytes(recorded), rows, problems
+    return None if quick else num_bytes(recorded), rows, problems
 
 
 def check_features(folder: Folder) -> Iterator[Problem]:
@@ -176,6 +187,31 @@ def _features(schema: pa.Schema) -> Any:
         return None
 
 
+def _as_yaml(features: Any) -> list[dict[str, Any]] | None:
+    """Return the features of a footer as a card usually lists them; None: that is for `datasets` to say."""
+    try:
+        return [{"name": name, **_feature_yaml(feature)} for name, feature in features.items()]
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+def _feature_yaml(feature: dict[str, Any]) -> dict[str, Any]:
+    match feature.get("_type"):
+        case "Value":
+            return {"dtype": feature["dtype"]}
+        case "Image" | "Video" | "Json" as kind:
+            return {"dtype": kind.lower()}
+        case "ClassLabel":
+            names = {str(number): name for number, name in enumerate(feature["names"])}
+            return {"dtype": {"class_label": {"names": names}}}
+        case "List":
+            inner = _feature_yaml(feature["feature"])
+            return {"list": next(iter(inner.values())) if list(inner) in (["dtype"], ["struct"]) else inner}
+        case None:
+            return {"struct": [{"name": name, **_feature_yaml(item)} for name, item in feature.items()]}
+    raise KeyError(feature["_type"])
+
+
 def _features_differ(folder: Folder, config: str, place: str, schema: pa.Schema) -> Iterator[Problem]:
     written = folder.info(config).get("features")
     if not isinstance(written, list):
@@ -186,7 +222,9 @@ def _features_differ(folder: Folder, config: str, place: str, schema: pa.Schema)
         message = f"the card lists the columns {names}, the shards have {schema.names}"
         yield Problem(code="SW109", place=config, message=message, hint=REBUILD)
         return
-    from datasets import Features
+    if written == _as_yaml(_features(schema)):
+        return
+    from datasets import Features  # late, because it takes a second
 
     try:
         card = Features._from_yaml_list(written)  # noqa: SLF001  (the reading that `load_dataset` itself does)

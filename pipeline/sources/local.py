@@ -57,6 +57,7 @@ def expand(root: Path, patterns: Sequence[str]) -> list[Path]:
                     allowed="files inside the source folder",
                     hint="name a wider root, or copy the file into the folder",
                 )
+            _check_name(path.relative_to(root).as_posix(), pattern)
             found[path.relative_to(root).as_posix()] = path
     return [found[name] for name in sorted(found)]
 
@@ -138,7 +139,7 @@ def _check_value(value: str) -> None:
     why = ""
     if CONTROL.search(value):
         why = "holds a control character"
-    elif not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+    elif not _is_unicode(value):
         why = "is not valid Unicode"
     elif len(value.encode()) > MAX_PATH_BYTES:
         why = f"is longer than {MAX_PATH_BYTES} bytes"
@@ -175,6 +176,17 @@ def _check_pattern(pattern: str) -> None:
             allowed="`**` alone between slashes",
             hint=f"write {re.sub(r'[*]{2,}', '*', pattern)!r} or, for all folders, '**/*.json'",
         )
+
+
+def _check_name(name: str, pattern: str) -> None:
+    """Refuse the name of an annotation file that cannot be written down, or that would write on a terminal."""
+    why = "is not valid Unicode" if not _is_unicode(name) else "holds a control character"
+    if not _is_unicode(name) or CONTROL.search(name):
+        raise SourceError(f"the file name {_shown(name)}, which {pattern!r} matches, {why}", hint="rename the file")
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _matches(root: Path, pattern: str) -> list[Path]:

@@ -112,10 +112,15 @@ def decoded_name(raw: bytes, encoding: str | None) -> str:
             hint="name the encoding (often gbk, shift_jis or cp437), or pack the archive again with UTF-8 names",
         )
     try:
-        return raw.decode(encoding)
-    except (UnicodeDecodeError, LookupError) as error:
+        name = raw.decode(encoding)
+        name.encode()  # `unicode_escape` makes halves of surrogate pairs, which are no name of a file
+    except (
+        ValueError,
+        LookupError,
+    ) as error:  # of all codecs: `undefined` and `idna` raise more than UnicodeDecodeError
         raise RefusedError(
             f"has a name that is neither UTF-8 nor {encoding}",
             member=shown,
             hint="name another encoding, or pack the archive again with UTF-8 names",
         ) from error
+    return name

@@ -95,7 +95,7 @@ def run(build: Build) -> StageReport:
                 fresh = _plan(build, config, file, progress)
                 skipped = skipped and meta is not None and meta["plan"] == fresh["plan"]
                 meta = fresh
-                write_json(meta_path(build, file), meta)
+                write_json(meta_path(build, file), meta, sync=False)
             else:
                 progress.advance(meta["rows_in"])
             metas.append(meta)

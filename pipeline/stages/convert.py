@@ -270,7 +270,7 @@ def _convert(task: ConvertTask) -> None:
         "unused": converter.unused(),
         "inline": any(column.inline for column in converter.media),
     }
-    write_json(counts_path(workspace, file), counts)
+    write_json(counts_path(workspace, file), counts, sync=False)
 
 
 def _is_untyped(task: ConvertTask) -> bool:

@@ -50,6 +50,7 @@ def run(build: Build) -> StageReport:
         for split, rows in all_rows(config)
         for name, path in _expanded(build.roots[str(rows.source)], rows.files)
     ]
+    build.executor.expect(sum(file.path.stat().st_size for file in files))
     hashes = _hashes(build, {file.path for file in files})
     build.files = [replace(file, sha256=hashes[file.path][0], size=hashes[file.path][1]) for file in files]
     for file in build.files:

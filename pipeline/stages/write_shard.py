@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,14 @@ from pipeline.workspace import writing
 if TYPE_CHECKING:
     from pipeline.schema import Schema
 
-VERSION = 4
+VERSION = 5
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 """Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
 MEDIA_NEEDED = ("column", "sha256", "size", "path", "name")
 """What a shard needs of the plan's media."""
+SAMPLED_ROWS = 10_000
+"""Rows by which it is told whether the values of a column repeat."""
 READERS = 2
 """Threads that read media: one waits for the disk while the other hashes."""
 
@@ -75,18 +77,20 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     media = rows = 0
     recorded = recorded_of(schema)
     content = _Content(task)
-    with MediaStore(task.cache) as store, writing(task.path) as temporary:
-        with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task)) as writer:
+    with MediaStore(task.cache) as store, writing(task.path) as temporary, ThreadPoolExecutor(1) as aside:
+        repeating = _repeating(_gather(task, _first_rows(task.groups[0])).values)
+        with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task, repeating)) as writer:
             for group in task.groups:
                 gathered = _gather(task, group)
-                content.add(gathered)
+                added = aside.submit(content.add, gathered)
                 table = _row_group(task, schema, gathered, store)
                 writer.write_table(table, row_group_size=table.num_rows)
                 add_row_group(recorded, table, batch_rows=task.first_rows)
                 media += sum(map(len, gathered.media))
                 rows += table.num_rows
                 tick(table.num_rows)
-                del table, gathered  # or the next row group would be gathered beside this one
+                added.result()
+                del table, gathered, added  # or the next row group would be gathered beside this one
             writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
         assert rows == task.rows == pq.read_metadata(temporary).num_rows, f"{task.name}: not the rows of the plan"
         sha256, size = hash_file(temporary)
@@ -102,15 +106,27 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     }
 
 
-def _writer_options(schema: pa.Schema, task: ShardTask) -> dict[str, Any]:
-    """Return how columns are stored: media plain and uncompressed, the rest with a dictionary and Snappy."""
+def _first_rows(group: tuple[ShardPart, ...]) -> tuple[ShardPart, ...]:
+    return (replace(group[0], rows=group[0].rows[:SAMPLED_ROWS]),)
+
+
+def _repeating(values: pa.Table) -> set[str]:
+    """Return the text columns whose values repeat, so that a dictionary is worth its time."""
+    columns = [name for name in values.column_names if pa.types.is_string(values.schema.field(name).type)]
+    samples = {name: values.column(name).slice(0, SAMPLED_ROWS) for name in columns}
+    return {name for name, sample in samples.items() if 2 * pc.count_distinct(sample).as_py() <= len(sample)}
+
+
+def _writer_options(schema: pa.Schema, task: ShardTask, repeating: set[str]) -> dict[str, Any]:
+    """Return how columns are stored: media plain and uncompressed, the rest with Snappy, and most with a dictionary."""
     media = {column.name for column in task.schema.media_columns} if task.embedded else set()
     plain = [leaf for item in schema if item.name in media for leaf in _leaves(item.name, item.type)]
     rest = [leaf for item in schema if item.name not in media for leaf in _leaves(item.name, item.type)]
+    unlike = {item.name for item in schema if pa.types.is_string(item.type) and item.name not in repeating | media}
     return {
         "compression": {**dict.fromkeys(plain, "none"), **dict.fromkeys(rest, "snappy")},
-        "use_dictionary": rest if plain else True,
-        "column_encoding": dict.fromkeys(plain, "PLAIN") or None,
+        "use_dictionary": [leaf for leaf in rest if leaf not in unlike] or False,
+        "column_encoding": dict.fromkeys([*plain, *unlike], "PLAIN") or None,
         "write_statistics": rest if plain else True,
         "use_content_defined_chunking": CDC_OPTIONS,
         "write_page_index": True,
