@@ -87,6 +87,13 @@ def build_options(command: F) -> F:
     return command
 
 
+def _say(text: str, *, error: bool = False) -> None:
+    """Print a text that may quote names and values of strangers."""
+    from pipeline.printable import escaped
+
+    click.echo(escaped(text, keep="\n"), err=error)
+
+
 class _Group(click.Group):
     """Turns our errors into what is printed, and a traceback only into our own bugs or with -v."""
 
@@ -98,10 +105,10 @@ class _Group(click.Group):
         except ShardwrightError as error:
             if context.params.get("verbose"):
                 raise
-            click.echo(f"error: {error}", err=True)
+            _say(f"error: {error}", error=True)
             context.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted; what is done is kept, run the same command to go on", err=True)
+            _say("interrupted; what is done is kept, run the same command to go on", error=True)
             context.exit(130)
 
 
@@ -172,16 +179,14 @@ def validate(target: Path, load_limit: str, *, quick: bool, as_json: bool, **opt
 
     problems = validate_folder(target, load_limit=limit, quick=quick)
     if as_json:
-        click.echo(
-            json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1)
-        )
+        _say(json.dumps({"target": str(target), "problems": [problem.as_json() for problem in problems]}, indent=1))
         if any(problem.severity == "error" for problem in problems):
             sys.exit(1)
         return
     raise_errors(problems)
     for problem in problems:
-        click.echo(str(problem))
-    click.echo(f"{target}: nothing wrong{' in the card and the footers' if quick else ''}")
+        _say(str(problem))
+    _say(f"{target}: nothing wrong{' in the card and the footers' if quick else ''}")
 
 
 def _run(
@@ -213,30 +218,30 @@ def _run(
             "rejected": str(report.rejected),
             "stages": [stage.as_json() for stage in report.stages],
         }
-        click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+        _say(json.dumps(value, indent=1))
     else:
         _print_report(report, upto)
 
 
 def _print_report(report: BuildReport, upto: str) -> None:
     """Print the closing table: what each stage did, why rows were left out, where the result is."""
-    click.echo(f"{'stage':<10}{'rows in':>12}{'rows out':>12}{'left out':>10}{'media':>10}{'bytes':>16}{'seconds':>9}")
+    _say(f"{'stage':<10}{'rows in':>12}{'rows out':>12}{'left out':>10}{'media':>10}{'bytes':>16}{'seconds':>9}")
     for stage in report.stages:
         if stage.skipped:
-            click.echo(f"{stage.stage:<10}{'nothing had changed':>34}{'':>35}{stage.seconds:>9.2f}")
+            _say(f"{stage.stage:<10}{'nothing had changed':>34}{'':>35}{stage.seconds:>9.2f}")
             continue
         left = sum(stage.rejected.values())
-        click.echo(
+        _say(
             f"{stage.stage:<10}{stage.rows_in:>12,}{stage.rows_out:>12,}{left:>10,}{stage.media:>10,}"
             f"{stage.bytes:>16,}{stage.seconds:>9.2f}"
         )
     if report.reasons:
-        click.echo("\nleft out, by reason:")
+        _say("\nleft out, by reason:")
         for reason, count in report.reasons.items():
-            click.echo(f"  {count:>9,}  {reason}")
-        click.echo(f"  every row: {report.rejected}")
+            _say(f"  {count:>9,}  {reason}")
+        _say(f"  every row: {report.rejected}")
     for stage in report.stages:
         for note in stage.notes:
-            click.echo(f"note: {stage.stage}: {note}")
+            _say(f"note: {stage.stage}: {note}")
     if upto == "validate":
-        click.echo(f"\n{report.out}: proved, and ready for datasets.load_dataset({str(report.out)!r})")
+        _say(f"\n{report.out}: proved, and ready for datasets.load_dataset({str(report.out)!r})")

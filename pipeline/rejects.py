@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import RejectsError
+from pipeline.printable import on_one_line
 from pipeline.workspace import writing
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class Rejects:
                 "line": line,
                 "stage": self.stage,
                 "reason": reason,
-                "message": printable(message),
-                "media": None if media is None else printable(media),
+                "message": on_one_line(message),
+                "media": None if media is None else on_one_line(media),
             }
         )
         if len(self._rows) >= self.BUFFER:
@@ -86,11 +87,6 @@ class Rejects:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, REJECT_SCHEMA))
             self._rows.clear()
-
-
-def printable(text: str) -> str:
-    """Write a text so that any of its characters can be stored and shown on one line."""
-    return text.encode("utf-8", "backslashreplace").decode().replace("\r", "\\r").replace("\n", "\\n")
 
 
 REJECTING = ("convert", "cache", "curate", "split")

@@ -202,7 +202,8 @@ def test_shards_are_stored_as_the_hub_wants_them(project: Project) -> None:
     shards = sorted((project.out / "default").glob("*.parquet"))
     assert len(shards) == 4
     sizes = [path.stat().st_size for path in shards]
-    assert max(sizes) == sizes[0] == sizes[1] == sizes[2] < 110_000  # each but the last is as full as can be
+    assert min(sizes[:3]) > 90_000  # each but the last is as full as can be
+    assert max(sizes) < 110_000
     for path in shards:
         metadata = pq.read_metadata(path)
         features = json.loads(metadata.metadata[b"huggingface"])["info"]["features"]

@@ -17,6 +17,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "words",
         (
             "errors",
+            "printable",
             "document",
             "model_check",
             "load_recipe",

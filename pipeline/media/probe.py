@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeline.media.facts import Kind
     from pipeline.recipe_spec import Depth
 
+BLOCK_BYTES = 1 << 20
 PROBE_VERSION = 3
 """Raised when a probe finds out more or other things, so that old facts are not believed."""
 
@@ -43,3 +44,25 @@ def hash_file(path: Path) -> tuple[str, int]:
 def hash_bytes(data: bytes) -> str:
     """Return the sha256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
+
+
+class GrowingHash:
+    """The sha256 of a file that is only ever appended to, taken while it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.size = 0
+        """Bytes read so far."""
+        self._path = path
+        self._digest = hashlib.sha256()
+
+    def catch_up(self) -> None:
+        """Read what was appended since."""
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self.size)
+            while block := file.read(BLOCK_BYTES):
+                self._digest.update(block)
+                self.size += len(block)
+
+    def hexdigest(self) -> str:
+        """Return the hash of what was read so far."""
+        return self._digest.hexdigest()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.printable import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -104,8 +106,7 @@ def excerpt_of(raw: bytes | str) -> str:
     """Return the first characters of a raw record with everything unprintable escaped."""
     # Four bytes are the most that one character takes.
     head = raw[: EXCERPT_CHARACTERS * 4].decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in head[:EXCERPT_CHARACTERS])
-    return shown[:EXCERPT_CHARACTERS]
+    return escaped(head[:EXCERPT_CHARACTERS])[:EXCERPT_CHARACTERS]
 
 
 def too_large(line: int, head: bytes) -> BadRecord:

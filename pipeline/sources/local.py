@@ -170,12 +170,6 @@ def _check_pattern(pattern: str) -> None:
             allowed="paths relative to the source folder, without `..`, with `*`, `?`, `[...]` and `**`",
             hint="name a wider root, and the pattern relative to it",
         )
-    if any("**" in part and part != "**" for part in parts):
-        raise SourceError(
-            f"the pattern {pattern!r} joins `**` to a name",
-            allowed="`**` alone between slashes",
-            hint=f"write {re.sub(r'[*]{2,}', '*', pattern)!r} or, for all folders, '**/*.json'",
-        )
 
 
 def _check_name(name: str, pattern: str) -> None:
@@ -195,7 +189,14 @@ def _matches(root: Path, pattern: str) -> list[Path]:
             return [root / pattern]
     except OSError as error:  # a name that is too long
         raise SourceError(f"the pattern {pattern[:200]!r} cannot be used: {error.strerror}") from error
-    hidden = any(part.startswith(".") for part in PurePosixPath(pattern).parts)
+    parts = PurePosixPath(pattern).parts
+    if any("**" in part and part != "**" for part in parts):
+        raise SourceError(
+            f"the pattern {pattern!r} joins `**` to a name",
+            allowed="`**` alone between slashes",
+            hint=f"write {re.sub(r'[*]{2,}', '*', pattern)!r} or, for all folders, '**/*.json'",
+        )
+    hidden = any(part.startswith(".") for part in parts)
     return [
         path
         for path in root.glob(pattern)

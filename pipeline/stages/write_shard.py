@@ -6,7 +6,6 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.column_type import MEDIA_STRUCT
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
-from pipeline.media.probe import hash_file
+from pipeline.media.probe import GrowingHash
+from pipeline.media.reader import MediaReader
 from pipeline.media.store import MediaStore
 from pipeline.recorded_bytes import add_row_group, recorded_of
 from pipeline.row_file import take_rows
 from pipeline.workspace import writing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeline.schema import Schema
 
 VERSION = 5
@@ -34,8 +35,6 @@ MEDIA_NEEDED = ("column", "sha256", "size", "path", "name")
 """What a shard needs of the plan's media."""
 SAMPLED_ROWS = 10_000
 """Rows by which it is told whether the values of a column repeat."""
-READERS = 2
-"""Threads that read media: one waits for the disk while the other hashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +76,36 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
     media = rows = 0
     recorded = recorded_of(schema)
     content = _Content(task)
-    with MediaStore(task.cache) as store, writing(task.path) as temporary, ThreadPoolExecutor(1) as aside:
+    with (
+        MediaStore(task.cache) as store,
+        MediaReader(store) as reader,
+        writing(task.path) as temporary,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        written = GrowingHash(temporary)
         repeating = _repeating(_gather(task, _first_rows(task.groups[0])).values)
         with pq.ParquetWriter(temporary, schema, **_writer_options(schema, task, repeating)) as writer:
             for group in task.groups:
                 gathered = _gather(task, group)
                 added = aside.submit(content.add, gathered)
-                table = _row_group(task, schema, gathered, store)
+                table = _row_group(task, schema, gathered, reader)
                 writer.write_table(table, row_group_size=table.num_rows)
                 add_row_group(recorded, table, batch_rows=task.first_rows)
                 media += sum(map(len, gathered.media))
                 rows += table.num_rows
                 tick(table.num_rows)
                 added.result()
+                aside.submit(written.catch_up)
                 del table, gathered, added  # or the next row group would be gathered beside this one
             writer.add_key_value_metadata({"content_defined_chunking": json.dumps(CDC_OPTIONS)})
         assert rows == task.rows == pq.read_metadata(temporary).num_rows, f"{task.name}: not the rows of the plan"
-        sha256, size = hash_file(temporary)
+        aside.submit(written.catch_up).result()
     return {
         "name": task.name,
         "key": task.key,
         "content": content.hexdigest(),
-        "sha256": sha256,
-        "bytes": size,
+        "sha256": written.hexdigest(),
+        "bytes": written.size,
         "rows": rows,
         "media": media,
         "recorded": recorded,
@@ -212,18 +218,22 @@ class _Content:
         return self._digest.hexdigest()
 
 
-def _row_group(task: ShardTask, schema: pa.Schema, gathered: _Gathered, store: MediaStore) -> pa.Table:
+def _row_group(task: ShardTask, schema: pa.Schema, gathered: _Gathered, media: MediaReader) -> pa.Table:
     """Return the rows of one row group with their media."""
-    values, media = gathered.values, gathered.media
+    values = gathered.values
     columns = {column.name: values.column(column.name) for column in task.schema.value_columns}
     for number, column in enumerate(task.schema.media_columns):
-        rows = [[medium for medium in row if medium["column"] == number] for row in media]
+        rows = [[medium for medium in row if medium["column"] == number] for row in gathered.media]
+        items = [medium for row in rows for medium in row]
+        if task.embedded:
+            array = media.read(number, items)
+        else:
+            array = pa.array([task.beside[medium["sha256"]] for medium in items], pa.string())
         if column.is_list:
-            absent = _one_chunk(pc.is_null(values.column(f"__media.{column.name}")))
-            columns[column.name] = _media_lists(task, rows, absent, store)
+            columns[column.name] = _lists(array, rows, _one_chunk(values.column(f"__media.{column.name}")))
         else:
             assert column.rules.nullable or all(rows)
-            columns[column.name] = _media_column(task, rows, store)
+            columns[column.name] = _or_null(array, rows)
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)
 
 
@@ -231,46 +241,15 @@ def _one_chunk(column: Any) -> Any:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _media_lists(task: ShardTask, rows: list[list[dict[str, Any]]], absent: pa.Array, store: MediaStore) -> pa.Array:
+def _lists(items: pa.Array, rows: list[list[dict[str, Any]]], asks: pa.Array) -> pa.Array:
     """Return a column of lists of media; a list that the source did not have is null, not empty."""
     offsets = pa.array(np.concatenate([[0], np.cumsum([len(row) for row in rows])]), pa.int32())
-    items = _media_items(task, [medium for row in rows for medium in row], store)
-    return pa.ListArray.from_arrays(offsets, items, mask=absent if absent.true_count else None)
+    return pa.ListArray.from_arrays(offsets, items, mask=pc.is_null(asks) if asks.null_count else None)
 
 
-def _media_column(task: ShardTask, rows: list[list[dict[str, Any]]], store: MediaStore) -> pa.Array:
+def _or_null(items: pa.Array, rows: list[list[dict[str, Any]]]) -> pa.Array:
     """Return a column of one medium a row, or null."""
-    items = _media_items(task, [medium for row in rows for medium in row], store)
     if len(items) == len(rows):
         return items
     positions = iter(range(len(items)))
     return items.take(pa.array([next(positions) if row else None for row in rows], pa.int64()))
-
-
-def _media_items(task: ShardTask, media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
-    """Return media: embedded bytes, or their paths beside the shards."""
-    if not task.embedded:
-        return pa.array([task.beside[medium["sha256"]] for medium in media], pa.string())
-    names = pa.array([medium["name"] for medium in media], pa.string())
-    return pa.StructArray.from_arrays([_bytes_of(media, store), names], fields=list(MEDIA_STRUCT))
-
-
-def _bytes_of(media: list[dict[str, Any]], store: MediaStore) -> pa.Array:
-    """Read media into one buffer, each checked against its hash, without a copy on the way to Arrow."""
-    offsets = np.concatenate([[0], np.cumsum([medium["size"] for medium in media], dtype=np.int64)])
-    assert offsets[-1] <= 2**31 - 1, "row groups are cut, and single cells refused, so that this holds"
-    buffer = np.empty(int(offsets[-1]), np.uint8)
-    view = memoryview(buffer.data)
-
-    def read(numbers: range) -> None:
-        """Read some media; hashing and reading let other threads work."""
-        for number in numbers:
-            medium = media[number]
-            store.read_into(medium["sha256"], Path(medium["path"]), view[offsets[number] : offsets[number + 1]])
-
-    with ThreadPoolExecutor(READERS) as threads:
-        for _ in threads.map(read, (range(first, len(media), READERS) for first in range(READERS))):
-            pass
-    return pa.Array.from_buffers(
-        pa.binary(), len(media), [None, pa.py_buffer(offsets.astype(np.int32)), pa.py_buffer(buffer)]
-    )

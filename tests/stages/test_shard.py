@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import SourceError
+from pipeline.media.reader import MediaReader
 from pipeline.media.store import MediaStore
 from pipeline.schema import load_schema
 from pipeline.stages import shard
-from pipeline.stages import write_shard as writing
 from pipeline.stages.write_shard import ShardPart, ShardTask, write_shard
 from tests.project import MEDIA, png, tree
 
@@ -285,13 +285,13 @@ def test_media_columns_reach_to_two_gib(tmp_path: Path) -> None:
     """A column of media is one buffer with offsets of 32 bits, right up to the last byte it can count to."""
     data = png(1)
     (tmp_path / "a.png").write_bytes(data)
-    with MediaStore(tmp_path / "cache") as store:
+    with MediaStore(tmp_path / "cache") as store, MediaReader(store) as reader:
         sha256 = store.put(data)
-        medium = {"sha256": sha256, "size": len(data), "path": str(tmp_path / "a.png")}
-        column = writing._bytes_of([medium] * 3, store)
+        medium = {"sha256": sha256, "size": len(data), "path": str(tmp_path / "a.png"), "name": "a.png"}
+        assert reader.read(0, []).to_pylist() == []
+        column = reader.read(0, [medium] * 3).field("bytes")
         assert column.to_pylist() == [data] * 3
         assert column.type == pa.binary()
-        assert writing._bytes_of([], store).to_pylist() == []
         assert np.frombuffer(column.buffers()[1], np.int32).tolist() == [0, len(data), 2 * len(data), 3 * len(data)]
 
 
