@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from itertools import chain, islice
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
@@ -99,6 +101,8 @@ class LocalProcesses:
         self._pool: ProcessPoolExecutor | None = None
         self._ticks: Any = None
         """A number that all workers add to."""
+        self._left: list[Future[Any]] = []
+        """Tasks that nobody listens to any more, and that could not be cancelled."""
 
     def __enter__(self) -> Self:
         return self
@@ -106,15 +110,26 @@ class LocalProcesses:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        workers = dict(pool._processes)  # noqa: SLF001  (`kill_workers` comes with Python 3.14)
+        try:
+            if kind is not None and not issubclass(kind, Exception):
+                for pid in workers:  # Ctrl-C may have reached this process alone
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGINT)
+            wait(self._left)
+        finally:
+            # None has anything to do. Asking them to end would hang if one was killed that held the queue's lock.
+            for worker in workers.values():
+                worker.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def expect(self, work_bytes: int) -> None:
         """Start the server that workers are forked from: it imports what they need, which takes half a second."""
         if work_bytes >= WORTH_A_POOL:
             _context()
-            forkserver.ensure_running()
 
     def map(
         self, task: Callable[[T], R], items: Iterable[T], *, work_bytes: int, advance: Advance = _nothing
@@ -128,11 +143,11 @@ class LocalProcesses:
         waiting: deque[Future[R]] = deque()
         try:
             for item in chain(first, items):
-                waiting.append(self._started().submit(task, item))
+                waiting.append(self._started().submit(_work, task, item))
                 if len(waiting) >= self.workers * IN_FLIGHT:
-                    yield self._result(waiting.popleft(), advance)
+                    yield self._result(waiting, advance)
             while waiting:
-                yield self._result(waiting.popleft(), advance)
+                yield self._result(waiting, advance)
         except BrokenProcessPool as error:
             self._pool = None
             raise ShardwrightError(
@@ -140,19 +155,21 @@ class LocalProcesses:
                 hint="run it again (what is done is kept), with fewer --workers if memory is short",
             ) from error
         finally:
-            for future in waiting:
-                future.cancel()
+            self._left = [future for future in [*self._left, *waiting] if not future.cancel() and not future.done()]
 
-    def _result(self, future: Future[R], advance: Advance) -> R:
-        """Wait for a task, and pass on what the workers tick meanwhile."""
+    def _result(self, waiting: deque[Future[R]], advance: Advance) -> R:
+        """Wait for the first task, and pass on what the workers tick meanwhile."""
         while True:
-            done, _ = wait([future], timeout=LOOK_SECONDS)
-            with self._ticks.get_lock():
+            done, _ = wait([waiting[0]], timeout=LOOK_SECONDS)
+            ticked = 0
+            # a worker that was killed over a tick holds the lock for good
+            if self._ticks.get_lock().acquire(timeout=LOOK_SECONDS):
                 ticked, self._ticks.value = self._ticks.value, 0
+                self._ticks.get_lock().release()
             if ticked:
                 advance(ticked)
             if done:
-                return future.result()
+                return waiting.popleft().result()
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
@@ -165,14 +182,46 @@ class LocalProcesses:
 
 
 def _context() -> ForkServerContext:
-    """Return how processes are started: by a server, since a forked copy of running Arrow threads may hang."""
+    """Start the server that forks workers, since a forked copy of running Arrow threads may hang."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.write_shard"])
+    # Ctrl-C is for this process; the server and its workers are born with it blocked
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return context
+
+
+_working = _interrupted = False
+"""Whether this worker is at a task, and whether Ctrl-C ended one: it does so once, and the task tidies up in peace."""
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """End the task that is being worked on, and all that come after it."""
+    global _interrupted
+    first, _interrupted = not _interrupted, True
+    if first and _working:
+        raise KeyboardInterrupt
+
+
+def _work(task: Callable[[T], R], item: T) -> R:
+    """Do a task in a worker, unless the build was interrupted."""
+    global _working  # noqa: PLW0603
+    if _interrupted:
+        raise KeyboardInterrupt
+    _working = True
+    try:
+        return task(item)
+    finally:
+        _working = False
 
 
 def _start_worker(ticks: Any) -> None:
     """Let this worker's ticks reach the build, and end it with the build: it must not write beside the next one."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def add(amount: int) -> None:
         with ticks.get_lock():

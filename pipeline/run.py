@@ -15,7 +15,7 @@ from pipeline.media.examiners import Examiners
 from pipeline.media.store import MediaStore
 from pipeline.rejects import REJECTING, check_share, check_unread, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
-from pipeline.workspace import Workspace, locked, read_json, write_json
+from pipeline.workspace import Workspace, disk_errors, locked, read_json, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,6 +92,7 @@ def build_dataset(
     )
     reports: list[StageReport] = []
     with ExitStack() as stack:
+        stack.enter_context(disk_errors(workspace.work, doing="use"))
         stack.enter_context(locked(workspace.work))
         executor = stack.enter_context(LocalProcesses(workers)) if workers > 1 else InProcess()
         build = Build(

@@ -28,6 +28,8 @@ import errno
 import fcntl
 import json
 import os
+import secrets
+import shutil
 import socket
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 
 TEMPORARY = ".tmp-"
 """Prefix of every file that is being written; whatever carries it and is not being written is a leftover."""
+SCRATCH = "shardwright-load-"
+"""Prefix of the folders that `validate` loads a dataset into."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,27 +100,45 @@ class Workspace:
         return self.work / "rejects" / stage / f"{config}.parquet"
 
 
+_FULL = "free some space or choose another disk with --work, --out or --cache, and run it again"
+_FORBIDDEN = "choose a folder that can be written with --work, --out or --cache"
+_IN_THE_WAY = "a file stands where a folder is needed; move it away or choose another folder"
+_FAILING = "the disk fails or is gone: mend it or choose another with --work, --out or --cache, and run it again"
+_TOO_MANY = "allow more open files (ulimit -n) or use fewer --workers, and run it again"
+HINTS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "allow larger files (ulimit -f), or choose another disk with --work, --out or --cache",
+    errno.EROFS: _FORBIDDEN,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: "a folder stands where a file is needed; move it away",
+    errno.ENOENT: "something was removed while it was in use; run it again",
+    errno.EIO: _FAILING,
+    errno.ENXIO: _FAILING,
+    errno.ENODEV: _FAILING,
+    errno.ESTALE: _FAILING,
+    errno.ETIMEDOUT: _FAILING,
+    errno.EHOSTDOWN: _FAILING,
+    errno.ENOTCONN: _FAILING,
+    errno.EMFILE: _TOO_MANY,
+    errno.ENFILE: _TOO_MANY,
+}
+"""What to do when the system says this of a folder of ours."""
+
+
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn a full, read-only or forbidden disk into an error that names the folder and the way out."""
+def disk_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
+    """Turn a disk that is full, read-only, forbidden or failing into an error that names the place and the way out."""
     try:
         yield
     except OSError as error:
-        place = error.filename or path
-        hints = {
-            errno.ENOSPC: "free some space or choose another disk with --work, --out or --cache, and run it again",
-            errno.EDQUOT: "free some space or choose another disk with --work, --out or --cache, and run it again",
-            errno.EFBIG: "allow larger files (ulimit -f), or choose another disk with --work, --out or --cache",
-            errno.EROFS: "choose a folder that can be written with --work, --out or --cache",
-            errno.EACCES: "choose a folder that can be written with --work, --out or --cache",
-            errno.EPERM: "choose a folder that can be written with --work, --out or --cache",
-            errno.ENOTDIR: "a file stands where a folder is needed; move it away or choose another folder",
-            errno.EEXIST: "a file stands where a folder is needed; move it away or choose another folder",
-            errno.EISDIR: "a folder stands where a file is needed; move it away",
-        }
-        if error.errno not in hints:
+        hint = HINTS.get(error.errno or 0)
+        if hint is None:
             raise
-        raise WorkspaceError(f"cannot write {place}: {error.strerror}", hint=hints[error.errno]) from error
+        raise WorkspaceError(f"cannot {doing} {error.filename or path}: {error.strerror}", hint=hint) from error
 
 
 @contextmanager
@@ -128,7 +150,8 @@ def writing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     Raises:
         WorkspaceError: the disk is full, read-only or forbidden.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}"[:250])
+    # not the process number: in two containers with one cache it may be the same
+    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{path.name}"[:250])
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -155,10 +178,11 @@ def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
 
 def read_json(path: Path) -> Any:
     """Return the value of a JSON file, or None when there is none or it is damaged (it is then made anew)."""
-    try:
-        return json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
+    with disk_errors(path, doing="read"):
+        try:
+            return json.loads(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return None
 
 
 def remove_file(path: Path) -> None:
@@ -200,11 +224,14 @@ def locked(folder: Path) -> Iterator[None]:
             raise WorkspaceError(
                 f"{folder} is in use by {holder}", hint="wait until it is done, or choose another folder with --work"
             ) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        for pattern in ("", "plan/", "rejects/*/"):
-            for leftover in folder.glob(f"{pattern}{TEMPORARY}*"):
-                remove_file(leftover)
+        with disk_errors(folder / "lock"):
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+            for pattern in (TEMPORARY, f"plan/{TEMPORARY}", f"rejects/*/{TEMPORARY}"):
+                for leftover in folder.glob(f"{pattern}*"):
+                    leftover.unlink()
+            for scratch in folder.glob(f"{SCRATCH}*"):
+                shutil.rmtree(scratch)
         yield
         os.ftruncate(handle, 0)
     finally:

@@ -262,6 +262,9 @@ def _convert(task: ConvertTask) -> None:
                     reason=error.code,
                     message=error.message,
                 )
+        if not store.is_unchanged(file.path, file.sha256, file.size):
+            # or its rows would be believed to be those of the bytes that were hashed
+            raise SourceError(f"{file.path} changed while it was read", hint="run the build again")
     counts = {
         "rows_in": rows_in,
         "rows_out": records.rows,

@@ -40,7 +40,7 @@ NAME = "shard"
 
 OURS = re.compile(
     r"[^/.][^/]*/[^/]+-\d{5,}-of-\d{5,}\.parquet|media/[^/]+-\d{5,}\.tar|media/[^/]+/[0-9a-f]{2}/[0-9a-f]{64}\.\w+"
-    r"|(?:[^/.][^/]*/)*\.tmp-\d+-[^/]+"
+    r"|(?:[^/.][^/]*/)*\.tmp-[0-9a-f]+-[^/]+"
 )
 """What a build writes below the output folder, besides README.md; nothing else there is ever removed."""
 
