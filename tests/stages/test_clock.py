@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.project import Project
-from tests.stages.test_killed import (
+from tests.disturbed import (
     SEED,
     TORTURE,
     Child,
@@ -23,6 +22,7 @@ from tests.stages.test_killed import (
     script,
     undisturbed,
 )
+from tests.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,7 @@ from click.testing import CliRunner
 from pipeline import executor
 from pipeline.cli import main
 from pipeline.errors import SourceError, WorkspaceError
-from tests.project import Project, png, tree
-from tests.stages.test_killed import (
+from tests.disturbed import (
     FOLDERS,
     STAGES,
     TORTURE,
@@ -34,6 +33,7 @@ from tests.stages.test_killed import (
     rich,
     tell,
 )
+from tests.project import Project, png, tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

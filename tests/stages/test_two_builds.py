@@ -13,8 +13,7 @@ import pytest
 from pipeline.errors import WorkspaceError
 from pipeline.media.store import MediaStore
 from pipeline.workspace import locked
-from tests.project import Project
-from tests.stages.test_killed import (
+from tests.disturbed import (
     FOLDERS,
     STAGES,
     TORTURE,
@@ -25,6 +24,7 @@ from tests.stages.test_killed import (
     rich_recipe,
     script,
 )
+from tests.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pipeline.errors import MediaMissingError, RecipeError, ShardwrightError, SourceError
-from tests.project import Project
-from tests.stages.test_killed import (
+from tests.disturbed import (
     STAGES,
     TORTURE,
     Heard,
@@ -22,6 +21,7 @@ from tests.stages.test_killed import (
     rich,
     undisturbed,
 )
+from tests.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
