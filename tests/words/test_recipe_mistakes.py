@@ -327,6 +327,14 @@ def test_a_good_size(tmp_path: Path, size: str, expected: int) -> None:
         ("rejects: {max_share: .nan}", "rejects.max_share: nan is not a number to count with"),
         ("shards: {media: zip}", "shards.media: 'zip' is not allowed here; wanted: embed or files or archive"),
         ("media: {image: {within: ../no\n   where}}", "media.image.within: there is no folder '../no where'"),
+        (
+            "media: {image: {probe: all}}",
+            "probe: 'all' is not allowed here; wanted: none or header or decode or all_frames",
+        ),
+        (
+            "curate: [{image: {min_width: 5}}]\nmedia: {image: {probe: none}}",
+            "curate[0]: 'min_width' is not known with `probe: none` (say `probe: header`, or leave it out)",
+        ),
         ("card: 'no/such'", "card: there is no"),
         (f"card: {'x' * 5_000}", "card: there is no"),
     ],
