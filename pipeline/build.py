@@ -33,13 +33,23 @@ class AnnotationFile:
     path: Path
     sha256: str
     size: int
-    """Bytes."""
+    """Bytes of the whole file."""
     part: Part | None = None
     """The piece of it that this is; None: the whole file."""
     first_row: int = 0
     """Rows that the pieces before it have become; set by `convert`."""
     key: str = ""
     """What its records are called: a fingerprint of the file and of everything that decides how it is converted."""
+
+    @property
+    def read_sha256(self) -> str:
+        """The hash of what is read: the part, or the whole file."""
+        return self.part.sha256 if self.part is not None else self.sha256
+
+    @property
+    def read_bytes(self) -> int:
+        """The bytes of what is read."""
+        return self.part.end - self.part.start if self.part is not None else self.size
 
 
 @dataclass(kw_only=True)

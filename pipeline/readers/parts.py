@@ -58,6 +58,12 @@ def cut_into_parts(path: Path, kind: str, options: ReadOptions) -> list[Part]:
     return parts if len(parts) > 1 else []
 
 
+def is_part(path: Path, part: Part) -> bool:
+    """Tell whether a file still has the bytes of a part in their place."""
+    with path.open("rb") as file:
+        return _tell(file.fileno(), part.start, part.end)[0] == part.sha256
+
+
 def _places(file: int, size: int, border: bytes, to_next: int) -> list[int]:
     """Return where parts start, and the end of the file."""
     places = [0]

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -129,14 +130,29 @@ class Converter:
 
 
 def _weights(columns: list[pa.Array], rows: int) -> pa.Array:
-    """Return about how many bytes each row's values take: exact for texts, the batch's mean for the rest."""
-    total = pa.array([0] * rows, pa.int64())
+    """Return how many bytes each row's values take, whichever rows it is converted with."""
+    total = np.zeros(rows, np.int64)
     for column in columns:
-        if pa.types.is_string(column.type):
-            total = pc.add(total, pc.fill_null(pc.cast(pc.binary_length(column), pa.int64()), 0))
-        elif rows:
-            total = pc.add(total, pa.scalar(-(-column.nbytes // rows), pa.int64()))
-    return total
+        total += _bytes_of(column)
+    return pa.array(total)
+
+
+def _bytes_of(array: pa.Array) -> Any:
+    """Return how many bytes each value takes; lengths of lists count four."""
+    kind = array.type
+    if isinstance(kind, pa.BaseExtensionType):
+        return _bytes_of(array.storage)
+    if pa.types.is_string(kind):
+        return pc.fill_null(pc.binary_length(array), 0).to_numpy()
+    if pa.types.is_struct(kind):
+        return sum(map(_bytes_of, array.flatten()))
+    if pa.types.is_list(kind):
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        items = array.flatten()
+        sums = np.concatenate([[0], np.cumsum(np.broadcast_to(_bytes_of(items), len(items)), dtype=np.int64)])
+        ends = np.cumsum(lengths)
+        return sums[ends] - sums[ends - lengths] + 4
+    return -(-kind.bit_width // 8)
 
 
 def _row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:

@@ -25,7 +25,7 @@ from pipeline.errors import RowRejected, SourceError
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.store import MediaStore
-from pipeline.readers.parts import PART_BYTES, cut_into_parts
+from pipeline.readers.parts import PART_BYTES, cut_into_parts, is_part
 from pipeline.readers.read import detect_format, read
 from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, Part, PartsDoNotMeetError, ReadOptions
 from pipeline.recipe import all_rows
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import RowsSpec
     from pipeline.schema import Schema
 
-VERSION = 3
+VERSION = 4
 NAME = "convert"
 
 
@@ -88,18 +88,21 @@ def run(build: Build) -> StageReport:
                 if not _is_done(build, file)
             }
             converted += len(tasks)
-            work = sum(task.file.size for task in tasks.values())
+            work = sum(task.file.read_bytes for task in tasks.values())
             results = build.executor.map(convert_file, tasks.values(), work_bytes=work, advance=progress.advance)
             wrongly_cut = [file for file in results if file is not None]
             if not wrongly_cut:
                 break
             for file in wrongly_cut:
                 write_json(_cut_path(build, _original(whole, file), specs[file.config, file.split]), [])
+    for path, sha256, size in {(file.path, file.sha256, file.size) for file in build.files if file.part is not None}:
+        if not build.store.is_unchanged(path, sha256, size):
+            raise _changed(path)
     _forget_old(build, {_cut_path(build, file, specs[file.config, file.split]) for file in whole})
     counts = [read_json(counts_path(workspace, file)) for file in build.files]
     build.files = _with_first_rows(build.files, counts)
     report = StageReport(stage=NAME, skipped=not converted, **add_up(counts))
-    report.bytes = sum(file.size for file in build.files)
+    report.bytes = sum(file.read_bytes for file in build.files)
     configs = {}
     for name in recipe.configs:
         mine = [count for file, count in zip(build.files, counts, strict=True) if file.config == name]
@@ -107,7 +110,7 @@ def run(build: Build) -> StageReport:
         if unused:
             report.notes.append(f"{name}: not in the schema, so not published: {', '.join(unused)}")
         unread = sum(count["unread"] for count in mine)
-        size = sum(file.size for file in build.files if file.config == name)
+        size = sum(file.read_bytes for file in build.files if file.config == name)
         configs[name] = {**add_up(mine), "bytes": size, "unread": unread, "unused": unused}
     keys = [(file.config, file.split, file.source, file.name, file.key) for file in build.files]
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, keys), "configs": configs})
@@ -139,7 +142,7 @@ def _parts(build: Build, file: AnnotationFile, rows: RowsSpec) -> list[Annotatio
         noted = [asdict(part) for part in cut_into_parts(file.path, detect_format(file.path, options), options)]
         write_json(path, noted)
     parts = [Part(**part) for part in noted]
-    return [replace(file, part=part, sha256=part.sha256, size=part.end - part.start) for part in parts] or [file]
+    return [replace(file, part=part) for part in parts] or [file]
 
 
 def _with_first_rows(files: list[AnnotationFile], counts: list[dict[str, Any]]) -> list[AnnotationFile]:
@@ -175,7 +178,7 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
         reader = fingerprint((recipe.path.parent / rows.reader.partition(":")[0]).read_text(encoding="utf-8"))
     return fingerprint(
         VERSION,
-        file.sha256,
+        file.read_sha256,
         file.source,
         file.name,
         file.split,
@@ -262,9 +265,9 @@ def _convert(task: ConvertTask) -> None:
                     reason=error.code,
                     message=error.message,
                 )
-        if not store.is_unchanged(file.path, file.sha256, file.size):
+        if not _is_unchanged(file, store):
             # or its rows would be believed to be those of the bytes that were hashed
-            raise SourceError(f"{file.path} changed while it was read", hint="run the build again")
+            raise _changed(file.path)
     counts = {
         "rows_in": rows_in,
         "rows_out": records.rows,
@@ -274,6 +277,20 @@ def _convert(task: ConvertTask) -> None:
         "inline": any(column.inline for column in converter.media),
     }
     write_json(counts_path(workspace, file), counts, sync=False)
+
+
+def _changed(path: Path) -> SourceError:
+    return SourceError(f"{path} changed while it was read", hint="run the build again")
+
+
+def _is_unchanged(file: AnnotationFile, store: MediaStore) -> bool:
+    """Tell whether what was read is still there; a part is looked at alone where times cannot be trusted."""
+    if file.part is None:
+        return store.is_unchanged(file.path, file.sha256, file.size)
+    try:
+        return store.known_file(file.path, file.path.stat()) == file.sha256 or is_part(file.path, file.part)
+    except OSError:
+        return False
 
 
 def _is_untyped(task: ConvertTask) -> bool:

@@ -113,7 +113,14 @@ def write_shard(task: ShardTask) -> dict[str, Any]:
 
 
 def _first_rows(group: tuple[ShardPart, ...]) -> tuple[ShardPart, ...]:
-    return (replace(group[0], rows=group[0].rows[:SAMPLED_ROWS]),)
+    """Return the rows by which columns are judged, whatever files they are from."""
+    first: list[ShardPart] = []
+    left = SAMPLED_ROWS
+    for part in group:
+        if left:
+            first.append(replace(part, rows=part.rows[:left]))
+            left -= len(first[-1].rows)
+    return tuple(first)
 
 
 def _repeating(values: pa.Table) -> set[str]:
