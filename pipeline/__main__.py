@@ -1,5 +1,5 @@
 """`python -m pipeline` is the command `shardwright`."""
 
-from pipeline.cli import main
+from pipeline.cli import run
 
-main(prog_name="shardwright")
+run()

@@ -87,6 +87,25 @@ def build_options(command: F) -> F:
     return command
 
 
+def run() -> None:
+    """Be the command `shardwright`: the whole process is ours."""
+    global _own_process  # noqa: PLW0603
+    _own_process = True
+    main(prog_name="shardwright")
+
+
+_own_process = False
+"""Whether nobody else's code runs in this process."""
+
+
+def _begin() -> None:
+    """Prepare the process for work, once it is known that there is some."""
+    if _own_process:
+        from pipeline.without_pandas import leave_pandas_out
+
+        leave_pandas_out()
+
+
 def _say(text: str, *, error: bool = False) -> None:
     """Print a text that may quote names and values of strangers."""
     from pipeline.printable import escaped
@@ -158,6 +177,7 @@ def validate(target: Path, load_limit: str, *, quick: bool, as_json: bool, **opt
     TARGET is a recipe file or a dataset folder.
     Exit code 0: nothing wrong; 1: problems found.
     """
+    _begin()
     from pydantic import ByteSize, TypeAdapter, ValidationError
 
     from pipeline.errors import UsageError
@@ -199,6 +219,7 @@ def _run(
         raise UsageError(
             f"there is no recipe {recipe}", allowed=others, hint="name a recipe file, e.g. recipes/sample.yaml"
         )
+    _begin()
     from pipeline.executor import default_workers
     from pipeline.report import display_for
     from pipeline.run import Folders, build_dataset

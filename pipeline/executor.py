@@ -16,6 +16,7 @@ from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from pipeline.errors import ShardwrightError
+from pipeline.without_pandas import leave_pandas_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -222,6 +223,7 @@ def _work(task: Callable[[T], R], item: T) -> R:
 
 def _start_worker(ticks: Any) -> None:
     """Let this worker's ticks reach the build, and end it with the build: it must not write beside the next one."""
+    leave_pandas_out()
     signal.signal(signal.SIGINT, _interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 

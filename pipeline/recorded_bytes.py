@@ -60,7 +60,7 @@ def add_row_group(recorded: Recorded, rows: pa.Table, *, batch_rows: int) -> Non
         levels = [
             level
             for field, column in zip(batch.schema, batch.columns, strict=True)
-            for level in _levels(_one_array(column), nullable=field.nullable)
+            for level in _levels_of(column, nullable=field.nullable)
         ]
         size = sum((-(-count // 8) if nulls or always else 0) + -(-bits // 8) for count, nulls, bits, always in levels)
         if batch.num_rows == 1:
@@ -71,8 +71,13 @@ def add_row_group(recorded: Recorded, rows: pa.Table, *, batch_rows: int) -> Non
             batches.append(size)
 
 
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+def _levels_of(column: pa.ChunkedArray, *, nullable: bool) -> list[tuple[int, int, int, bool]]:
+    """Return the levels of a column's chunks taken together, without joining them."""
+    chunks = [list(_levels(chunk, nullable=nullable)) for chunk in column.chunks]
+    return [
+        (sum(counts), max(nulls), sum(bits), always[0])
+        for counts, nulls, bits, always in (zip(*level, strict=True) for level in zip(*chunks, strict=True))
+    ]
 
 
 def _levels(array: pa.Array, *, nullable: bool) -> Iterator[tuple[int, int, int, bool]]:

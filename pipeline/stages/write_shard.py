@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.content_hash import ContentHash
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import GrowingHash
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.schema import Schema
 
-VERSION = 5
+VERSION = 6
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 """Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
@@ -203,16 +204,14 @@ class _Content:
     def __init__(self, task: ShardTask) -> None:
         made = fingerprint(VERSION, pa.__version__, task.schema.source, task.embedded)
         self._digest = hashlib.sha256(made.encode())
+        self._values = ContentHash()
         self._task = task
 
     def add(self, gathered: _Gathered) -> None:
         """Add a row group."""
         for name, column in zip(gathered.values.column_names, gathered.values.columns, strict=True):
-            if name == "__line":  # there for want of another column
-                continue
-            # serialised, because that leaves out what a slice only points past
-            batch = pa.record_batch([_one_chunk(column)], names=["column"])
-            self._digest.update(memoryview(batch.serialize()))
+            if name != "__line":  # there for want of another column
+                self._values.add(name, column)
         named = [[[m["column"], m["sha256"], self._published(m)] for m in row] for row in gathered.media]
         self._digest.update(json.dumps([gathered.values.num_rows, named]).encode())
 
@@ -222,7 +221,7 @@ class _Content:
 
     def hexdigest(self) -> str:
         """Return the fingerprint so far."""
-        return self._digest.hexdigest()
+        return fingerprint(self._digest.hexdigest(), self._values.hexdigest())
 
 
 def _row_group(task: ShardTask, schema: pa.Schema, gathered: _Gathered, media: MediaReader) -> pa.Table:
