@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from pipeline.executor import Executor
     from pipeline.manifest import Manifest
     from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
-    from pipeline.readers.record import Part
+    from pipeline.readers.record import Part, ReadOptions
     from pipeline.recipe import Recipe
     from pipeline.report import Display
     from pipeline.workspace import Workspace
@@ -67,6 +68,9 @@ class Build:
     """Source -> the folder its files are in; found by `download`."""
     files: list[AnnotationFile] = field(default_factory=list)
     """Every annotation file in the order of the rows; found by `download`, cut into parts and keyed by `convert`."""
+
+    cuts: dict[tuple[Path, ReadOptions], Future[list[Part]]] = field(default_factory=dict)
+    """The parts of large files that are new, which `download` lets be found while it hashes them."""
 
     def files_of(self, config: str) -> list[AnnotationFile]:
         """Return the annotation files of a config, in the order of its rows."""

@@ -102,8 +102,8 @@ class LocalProcesses:
         self._pool: ProcessPoolExecutor | None = None
         self._ticks: Any = None
         """A number that all workers add to."""
-        self._left: list[Future[Any]] = []
-        """Tasks that nobody listens to any more, and that could not be cancelled."""
+        self._handed: set[Future[Any]] = set()
+        """Tasks that were handed out, and whose results were not taken yet."""
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +120,7 @@ class LocalProcesses:
                 for pid in workers:  # Ctrl-C may have reached this process alone
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGINT)
-            wait(self._left)
+            wait([future for future in self._handed if not future.cancel()])
         finally:
             # None has anything to do. Asking them to end would hang if one was killed that held the queue's lock.
             for worker in workers.values():
@@ -145,6 +145,7 @@ class LocalProcesses:
         try:
             for item in chain(first, items):
                 waiting.append(self._started().submit(_work, task, item))
+                self._handed.add(waiting[-1])
                 if len(waiting) >= self.workers * IN_FLIGHT:
                     yield self._result(waiting, advance)
             while waiting:
@@ -156,7 +157,7 @@ class LocalProcesses:
                 hint="run it again (what is done is kept), with fewer --workers if memory is short",
             ) from error
         finally:
-            self._left = [future for future in [*self._left, *waiting] if not future.cancel() and not future.done()]
+            self._handed -= {future for future in waiting if future.cancel() or future.done()}
 
     def _result(self, waiting: deque[Future[R]], advance: Advance) -> R:
         """Wait for the first task, and pass on what the workers tick meanwhile."""
@@ -170,6 +171,7 @@ class LocalProcesses:
             if ticked:
                 advance(ticked)
             if done:
+                self._handed -= done
                 return waiting.popleft().result()
 
     def _started(self) -> ProcessPoolExecutor:

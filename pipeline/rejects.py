@@ -34,9 +34,12 @@ REJECT_SCHEMA = pa.schema(
 
 
 @contextmanager
-def writing_rejects(path: Path, *, config: str, stage: str) -> Iterator[Rejects]:
-    """Give the rejects of one stage and config to add to; they are written to one file, whole or not at all."""
-    with writing(path) as temporary, pq.ParquetWriter(temporary, REJECT_SCHEMA) as writer:
+def writing_rejects(path: Path, *, config: str, stage: str, sync: bool = True) -> Iterator[Rejects]:
+    """Give the rejects of one stage and config to add to; they are written to one file, whole or not at all.
+
+    `sync` as `writing` has it.
+    """
+    with writing(path, sync=sync) as temporary, pq.ParquetWriter(temporary, REJECT_SCHEMA) as writer:
         rejects = Rejects(writer, config=config, stage=stage)
         yield rejects
         rejects.flush()

@@ -23,9 +23,13 @@ TAKEN_ROWS = 8_192
 
 
 @contextmanager
-def writing_rows(path: Path, schema: pa.Schema) -> Iterator[RowWriter]:
-    """Give a writer of rows; they are written to one file, whole or not at all."""
-    with writing(path) as temporary, pa.OSFile(str(temporary), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+def writing_rows(path: Path, schema: pa.Schema, *, sync: bool = True) -> Iterator[RowWriter]:
+    """Give a writer of rows; they are written to one file, whole or not at all; `sync` as `writing` has it."""
+    with (
+        writing(path, sync=sync) as temporary,
+        pa.OSFile(str(temporary), "wb") as file,
+        pa.ipc.new_file(file, schema) as writer,
+    ):
         yield RowWriter(writer)
 
 

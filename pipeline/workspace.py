@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import WorkspaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -145,7 +145,8 @@ def disk_errors(path: Path, *, doing: str = "write") -> Iterator[None]:
 def writing(path: Path, *, sync: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it is synced and renamed to `path`, else removed.
 
-    Without `sync` a lost power supply may cost the file: for what is read whole, checked, and quickly made again.
+    Without `sync` a lost power supply may cost the file, or its end: for what is made again when its size is not the
+    one that was noted (`sizes_of`), or when it cannot be read.
 
     Raises:
         WorkspaceError: the disk is full, read-only or forbidden.
@@ -163,6 +164,11 @@ def writing(path: Path, *, sync: bool = True) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def sizes_of(paths: Iterable[Path]) -> list[int | None]:
+    """Return the bytes of files, by which what was written without `sync` is known to be whole; None: not there."""
+    return [path.stat().st_size if path.is_file() else None for path in paths]
 
 
 def write_bytes(path: Path, data: bytes, *, sync: bool = True) -> None:

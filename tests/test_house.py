@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -38,6 +39,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "workspace",
             "manifest",
             "executor",
+            "without_pandas",
             "report",
             "rejects",
             "cutting",
@@ -97,6 +99,28 @@ def test_each_foreign_library_has_one_door() -> None:
         for name in _imports(path):
             door = DOORS.get(name.partition(".")[0])
             assert door is None or path == ROOT / door, f"{path.relative_to(ROOT)} imports {name}"
+
+
+def test_a_build_loads_no_pandas(tmp_path: Path) -> None:
+    """The command and its workers leave pandas out, which takes a quarter of a second to load in each of them."""
+    script = (
+        "import sys\n"
+        "from pipeline import cli, executor\n"
+        "def loaded(_): return [name for name in ('pandas', 'datasets') if name in sys.modules]\n"
+        "if __name__ == '__main__':\n"
+        "    sys.argv[1:] = ['card', sys.argv[1], *(f'--{n}={sys.argv[2]}/{n}' for n in ('work', 'out', 'cache'))]\n"
+        "    try: cli.run()\n"
+        "    except SystemExit as end: assert not end.code\n"
+        "    with executor.LocalProcesses(2) as processes:\n"
+        "        print(loaded(0), *processes.map(loaded, [1, 2], work_bytes=1 << 30))\n"
+        "    import pandas\n"
+    )
+    path = tmp_path / "build.py"
+    path.write_text(script, encoding="utf-8")
+    command = [sys.executable, path, ROOT / "recipes" / "sample.yaml", tmp_path]
+    path_of_ours = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=path_of_ours)
+    assert done.stdout.splitlines()[-1] == "[] [] []"
 
 
 def test_help_is_light() -> None:

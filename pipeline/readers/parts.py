@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import SourceError
 from pipeline.readers.json_array import border_of_array
+from pipeline.readers.read import detect_format
 from pipeline.readers.record import Part
 from pipeline.readers.text import is_utf8
 
@@ -29,15 +30,16 @@ _THREADS = 2
 _SEARCHED_BYTES = 1 << 16
 
 
-def cut_into_parts(path: Path, kind: str, options: ReadOptions) -> list[Part]:
-    """Return the parts of a file whose format is `kind`, in order; one is not worth cutting, or cannot be cut.
+def cut_into_parts(path: Path, options: ReadOptions) -> list[Part]:
+    """Return the parts of a file, in order; none when it is not worth cutting, or cannot be cut.
 
     Raises:
         SourceError: the file cannot be read.
     """
     try:
         size = path.stat().st_size
-        if size < 2 * PART_BYTES or kind not in ("json", "jsonl") or not is_utf8(path, options):
+        kind = detect_format(path, options) if is_large(size) else None
+        if kind not in ("json", "jsonl") or not is_utf8(path, options):
             return []
         border = (b"\n", 1) if kind == "jsonl" else border_of_array(path, options)
         if border is None:
@@ -56,6 +58,11 @@ def cut_into_parts(path: Path, kind: str, options: ReadOptions) -> list[Part]:
         parts.append(Part(start=start, end=end, first_line=line, last=end == size, sha256=sha256))
         line += lines
     return parts if len(parts) > 1 else []
+
+
+def is_large(size: int) -> bool:
+    """Tell whether a file of so many bytes is worth cutting."""
+    return size >= 2 * PART_BYTES
 
 
 def is_part(path: Path, part: Part) -> bool:

@@ -31,7 +31,7 @@ from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.row_file import writing_rows
 from pipeline.stages.find_media import Found, MediaFinder, Medium, find_all, state_of
-from pipeline.workspace import read_json, remove_file, remove_leftovers, write_json
+from pipeline.workspace import read_json, remove_file, remove_leftovers, sizes_of, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipeline.recipe import Config
     from pipeline.report import Progress
 
-VERSION = 2
+VERSION = 3
 NAME = "cache"
 
 PATH_BYTES = 100
@@ -89,7 +89,7 @@ def run(build: Build) -> StageReport:
         for file in build.files:
             config = build.recipe.configs[file.config]
             meta = read_json(meta_path(build, file))
-            if meta is None or not meta["settled"] or meta["state"] != state_of(build, config, file):
+            if meta is None or not _is_whole(build, file, meta) or meta["state"] != state_of(build, config, file):
                 # a kill from here on must not leave counts beside a plan of another state
                 remove_file(meta_path(build, file))
                 fresh = _plan(build, config, file, progress)
@@ -129,6 +129,11 @@ def rejects_path(build: Build, file: AnnotationFile) -> Path:
     return build.workspace.plan(file.config) / f"{file.key}.rejects.parquet"
 
 
+def _is_whole(build: Build, file: AnnotationFile, meta: dict[str, Any]) -> bool:
+    """Tell whether a plan is all there, and was made of media that had not just changed."""
+    return bool(meta["settled"]) and meta["sizes"] == sizes_of([plan_path(build, file), rejects_path(build, file)])
+
+
 def _forget_old(build: Build) -> None:
     keep = {path(build, file) for file in build.files for path in (plan_path, meta_path, rejects_path)}
     for config in build.recipe.configs:
@@ -144,8 +149,8 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
     indispensable: list[str] = []
     digest = hashlib.sha256()
     with (
-        writing_rejects(rejects_path(build, file), config=config.name, stage=NAME) as rejects,
-        writing_rows(plan_path(build, file), PLAN_SCHEMA) as plan,
+        writing_rejects(rejects_path(build, file), config=config.name, stage=NAME, sync=False) as rejects,
+        writing_rows(plan_path(build, file), PLAN_SCHEMA, sync=False) as plan,
     ):
         for batch in finder.batches():
             rows_in += batch.num_rows
@@ -198,6 +203,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
         "without": dict(sorted(without.items())),
         "plan": digest.hexdigest(),
         "state": finder.state,
+        "sizes": sizes_of([plan_path(build, file), rejects_path(build, file)]),
         "settled": finder.newest_ns < started_ns - RACY_NS,
     }
 

@@ -25,15 +25,16 @@ from pipeline.errors import RowRejected, SourceError
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
 from pipeline.media.store import MediaStore
-from pipeline.readers.parts import PART_BYTES, cut_into_parts, is_part
+from pipeline.readers.options import read_options
+from pipeline.readers.parts import PART_BYTES, cut_into_parts, is_large, is_part
 from pipeline.readers.read import detect_format, read
-from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, Part, PartsDoNotMeetError, ReadOptions
+from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, Part, PartsDoNotMeetError
 from pipeline.recipe import all_rows
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.row_file import read_batches, writing_rows
 from pipeline.stages.conversion import ASK_TYPE, Converter
-from pipeline.workspace import Workspace, read_json, remove_leftovers, write_json
+from pipeline.workspace import Workspace, read_json, remove_leftovers, sizes_of, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import RowsSpec
     from pipeline.schema import Schema
 
-VERSION = 4
+VERSION = 5
 NAME = "convert"
 
 
@@ -133,13 +134,14 @@ def _reading(rows: RowsSpec) -> dict[str, Any]:
 
 def _parts(build: Build, file: AnnotationFile, rows: RowsSpec) -> list[AnnotationFile]:
     """Return the parts of a file that is large enough to be cut, else the file."""
-    if file.size < 2 * PART_BYTES or rows.reader is not None:
+    if not is_large(file.size) or rows.reader is not None:
         return [file]
     path = _cut_path(build, file, rows)
     noted = read_json(path)
     if noted is None:
         options = read_options(rows)
-        noted = [asdict(part) for part in cut_into_parts(file.path, detect_format(file.path, options), options)]
+        begun = build.cuts.get((file.path, options))
+        noted = [asdict(part) for part in (begun.result() if begun else cut_into_parts(file.path, options))]
         write_json(path, noted)
     parts = [Part(**part) for part in noted]
     return [replace(file, part=part) for part in parts] or [file]
@@ -198,7 +200,8 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
 def _is_done(build: Build, file: AnnotationFile) -> bool:
     """Tell whether a file was converted before, and the media that came inside of it are still in the store."""
     counts = read_json(counts_path(build.workspace, file))
-    if counts is None:
+    paths = [records_path(build.workspace, file), rejects_path(build.workspace, file)]
+    if counts is None or counts["sizes"] != sizes_of(paths):
         return False
     if not counts["inline"]:
         return True
@@ -234,8 +237,8 @@ def _convert(task: ConvertTask) -> None:
     schema = _records_schema(task.config.schema)
     with (
         MediaStore(workspace.cache) as store,
-        writing_rejects(rejects_path(workspace, file), config=file.config, stage=NAME) as rejects,
-        writing_rows(records_path(workspace, file), schema) as records,
+        writing_rejects(rejects_path(workspace, file), config=file.config, stage=NAME, sync=False) as rejects,
+        writing_rows(records_path(workspace, file), schema, sync=False) as records,
     ):
         converter = Converter(task.config, task.file, store, untyped=_is_untyped(task))
         rows_in = unread = 0
@@ -275,6 +278,7 @@ def _convert(task: ConvertTask) -> None:
         "unread": unread,
         "unused": converter.unused(),
         "inline": any(column.inline for column in converter.media),
+        "sizes": sizes_of([records_path(workspace, file), rejects_path(workspace, file)]),
     }
     write_json(counts_path(workspace, file), counts, sync=False)
 
@@ -307,20 +311,6 @@ def _records(task: ConvertTask) -> Iterator[Batch | BadRecord]:
     if rows.reader is not None:
         return _custom_records(task)
     return read(task.file.path, replace(read_options(rows), part=task.file.part))
-
-
-def read_options(rows: RowsSpec) -> ReadOptions:
-    """Return how to read the files of `rows`."""
-    return ReadOptions(
-        format=rows.format,
-        encoding=rows.encoding,
-        delimiter=rows.delimiter,
-        quote=rows.quote,
-        escape=rows.escape,
-        header=tuple(rows.header) if isinstance(rows.header, list) else rows.header,
-        records=rows.records,
-        key=rows.key,
-    )
 
 
 def _custom_records(task: ConvertTask) -> Iterator[Batch]:

@@ -6,12 +6,15 @@ Local folders are used in place; archives are unpacked into the workspace, once 
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.build import AnnotationFile
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
+from pipeline.readers.options import read_options
+from pipeline.readers.parts import cut_into_parts, is_large
 from pipeline.recipe import all_rows
 from pipeline.report import StageReport
 from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
@@ -20,9 +23,11 @@ from pipeline.workspace import disk_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from concurrent.futures import Executor, Future
     from pathlib import Path
 
     from pipeline.build import Build
+    from pipeline.readers.record import Part, ReadOptions
 
 VERSION = 1
 NAME = "download"
@@ -42,16 +47,23 @@ def run(build: Build) -> StageReport:
             build.roots[name], found[name] = _root(build, name, report)
             progress.advance()
     _forget_old(build)
-    files = [
-        AnnotationFile(
-            config=config.name, split=split, source=str(rows.source), name=name, path=path, sha256="", size=0
-        )
-        for config in recipe.configs.values()
-        for split, rows in all_rows(config)
-        for name, path in _expanded(build.roots[str(rows.source)], rows.files)
-    ]
+    files = []
+    reading = set()
+    for config in recipe.configs.values():
+        for split, rows in all_rows(config):
+            for name, path in _expanded(build.roots[str(rows.source)], rows.files):
+                source = str(rows.source)
+                files.append(
+                    AnnotationFile(
+                        config=config.name, split=split, source=source, name=name, path=path, sha256="", size=0
+                    )
+                )
+                if rows.reader is None:
+                    reading.add((path, read_options(rows)))
     build.executor.expect(sum(file.path.stat().st_size for file in files))
-    hashes = _hashes(build, {file.path for file in files})
+    with ThreadPoolExecutor(1) as aside:
+        build.cuts = _begin_to_cut(build, reading, aside)
+        hashes = _hashes(build, {file.path for file in files})
     build.files = [replace(file, sha256=hashes[file.path][0], size=hashes[file.path][1]) for file in files]
     for file in build.files:
         found[file.source].setdefault("files", {})[file.name] = {"sha256": file.sha256, "bytes": file.size}
@@ -70,6 +82,16 @@ def _forget_old(build: Build) -> None:
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in keep:
                 shutil.rmtree(path)
+
+
+def _begin_to_cut(
+    build: Build, reading: set[tuple[Path, ReadOptions]], aside: Executor
+) -> dict[tuple[Path, ReadOptions], Future[list[Part]]]:
+    """Let the parts of large files that are new be found aside: that takes as long as to hash them."""
+    stats = {path: path.stat() for path, _ in reading}
+    known = build.store.known_files(stats.items())
+    new = sorted((key for key in reading if key[0] not in known and is_large(stats[key[0]].st_size)), key=str)
+    return {key: aside.submit(cut_into_parts, *key) for key in new}
 
 
 def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:

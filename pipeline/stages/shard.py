@@ -8,6 +8,7 @@ those are others, of the same values and media (its content). It then keeps its 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -16,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.column_type import feature_json
+from pipeline.content_hash import ContentHash
 from pipeline.cutting import MOST_JOINED, cut, joinable
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
@@ -190,17 +193,21 @@ def _shards_of_split(
             group = slice(int(firsts[start_unit + first]), int(firsts[start_unit + last]))
             parts = []
             for number in np.unique(numbers[group]):
-                here = rows[group][numbers[group] == number]
+                mine = rows[group][numbers[group] == number]
                 file = files[number]
                 parts.append(
-                    ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=here)
+                    ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=mine)
                 )
-                identity.append([file.key, fingerprint(here.tolist())])
+                identity.append([file.key, hashlib.sha256(mine.tobytes()).hexdigest()])
             groups.append(tuple(parts))
             identity.append("group")
-        hashes, columns = (samples.column(name).slice(start, end - start).to_pylist() for name in ("media", "columns"))
-        content = [pa.__version__, schema.source, build.recipe.embedded, identity, fingerprint(hashes, columns)]
-        beside = {sha256: paths[sha256] for row in hashes for sha256 in row} if paths else {}
+        here = samples.slice(start, end - start)
+        media = ContentHash()
+        for column in ("media", "columns"):
+            media.add(column, here.column(column))
+        content = [pa.__version__, schema.source, build.recipe.embedded, identity, media.hexdigest()]
+        published = pc.list_flatten(here.column("media")).unique().to_pylist() if paths else []
+        beside = {sha256: paths[sha256] for sha256 in published}
         task = ShardTask(
             name=name,
             path=build.workspace.out.absolute() / name,

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
     from pipeline.schema import Schema
 
-VERSION = 6
+VERSION = 7
 
 CDC_OPTIONS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 """Content-defined chunking as `datasets` sets it, so that the Hub's store finds unchanged pages again."""
 MEDIA_NEEDED = ("column", "sha256", "size", "path", "name")
 """What a shard needs of the plan's media."""
-SAMPLED_ROWS = 10_000
-"""Rows by which it is told whether the values of a column repeat."""
+SAMPLED_ROWS, SAMPLED_BYTES = 10_000, 1_000_000
+"""By how many values it is told whether those of a column repeat. A dictionary of Parquet holds no more bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +127,14 @@ def _first_rows(group: tuple[ShardPart, ...]) -> tuple[ShardPart, ...]:
 def _repeating(values: pa.Table) -> set[str]:
     """Return the text columns whose values repeat, so that a dictionary is worth its time."""
     columns = [name for name in values.column_names if pa.types.is_string(values.schema.field(name).type)]
-    samples = {name: values.column(name).slice(0, SAMPLED_ROWS) for name in columns}
-    return {name for name, sample in samples.items() if 2 * pc.count_distinct(sample).as_py() <= len(sample)}
+    repeating = set()
+    for name in columns:
+        sample = values.column(name).slice(0, SAMPLED_ROWS)
+        weight = pc.mean(pc.binary_length(sample)).as_py() or 0
+        sample = sample.slice(0, max(1, int(SAMPLED_BYTES / (weight + 1))))
+        if 2 * pc.count_distinct(sample).as_py() <= len(sample):
+            repeating.add(name)
+    return repeating
 
 
 def _writer_options(schema: pa.Schema, task: ShardTask, repeating: set[str]) -> dict[str, Any]:

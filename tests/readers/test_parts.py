@@ -38,7 +38,7 @@ def told(path: Path, options: ReadOptions) -> Told:
 def in_parts(path: Path, kind: str) -> tuple[int, Told | None]:
     """Return how many parts a file has, and what they give together; None: they do not meet."""
     options = ReadOptions(format=kind)
-    cut = cut_into_parts(path, kind, options)
+    cut = cut_into_parts(path, options)
     records: list[tuple[int, dict[str, Any]]] = []
     bad: list[tuple[int, str]] = []
     try:
@@ -90,7 +90,7 @@ def test_arrays(tmp_path: Path, rows: Any, indent: int | None, ascii_only: bool,
     path = tmp_path / "a.json"
     path.write_text(text, encoding="utf-8", newline="")
     _, found = in_parts(path, "json")
-    if found is not None and cut_into_parts(path, "json", ReadOptions()):
+    if found is not None and cut_into_parts(path, ReadOptions(format="json")):
         assert found == told(path, ReadOptions(format="json"))
 
 
@@ -140,7 +140,7 @@ def test_what_is_not_cut(tmp_path: Path, text: str, options: ReadOptions) -> Non
     """Records inside a document, objects, and other encodings than UTF-8 are read whole."""
     path = tmp_path / "a.json"
     path.write_text(text % ",".join(['{"a": 1}'] * 100), encoding=options.encoding or "utf-8")
-    assert cut_into_parts(path, "json", options) == []
+    assert cut_into_parts(path, options) == []
 
 
 def convert_log(project: Project) -> set[str]:
