@@ -50,7 +50,7 @@ SCORES = (
     *("text-to-video alignment", "factual consistency"),
 )
 ROW_COLUMNS = (
-    '{id: string, "text prompt": string, "video link": string, images: "list<string>", '
+    '{id: string, "text prompt": string, "video link": string, images: {type: {list: string}}, '
     + ", ".join(f'"{score}": {{type: int8, min: 1, max: 4}}' for score in SCORES)
     + "}"
 )

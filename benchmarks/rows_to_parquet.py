@@ -44,7 +44,8 @@ with open(sys.argv[1], "rb") as file:
         rows.append(orjson.loads(line))
         if len(rows) == 4_000:
             flush()
-flush()
+if rows:
+    flush()
 writer.close()
 """
 MEMORY_ROWS = (10_000, 100_000, 1_000_000)

@@ -28,8 +28,8 @@ R = TypeVar("R")
 
 IN_FLIGHT = 3
 """Tasks handed out per worker before the first is done: enough to keep it busy, few enough to stay flat."""
-WORTH_A_POOL = 16_000_000
-"""Bytes of work under which starting processes costs more than it saves (about half a second)."""
+WORTH_A_POOL = 48_000_000
+"""Bytes of work under which starting processes costs more than it saves (about a second)."""
 
 
 LOOK_SECONDS = 0.2
