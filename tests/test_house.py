@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "ground",
         (
             "workspace",
+            "database",
             "manifest",
             "executor",
             "without_pandas",
@@ -48,7 +49,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "content_hash",
         ),
     ),
-    ("doors", ("sources", "readers", "media")),
+    ("doors", ("sources", "readers", "media", "network")),
     ("build", ("build",)),
     ("stages", ("stages", "samples")),
     ("checks", ("checks",)),
