@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.manifest import Manifest
     from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
+    from pipeline.network.remote_media import RemoteMedia
     from pipeline.readers.record import Part, ReadOptions
     from pipeline.recipe import Recipe
     from pipeline.report import Display
@@ -62,6 +63,7 @@ class Build:
     store: MediaStore
     executor: Executor
     examiners: Examiners
+    remote: RemoteMedia
     display: Display
     manifest: Manifest
     roots: dict[str, Path] = field(default_factory=dict)

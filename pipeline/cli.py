@@ -38,6 +38,19 @@ def _set_verbose(context: click.Context, _parameter: click.Parameter, value: boo
         context.find_root().params["verbose"] = True
 
 
+def cache_option(command: F) -> F:
+    """Add the option that chooses the store."""
+    option = click.option(
+        "--cache",
+        type=click.Path(path_type=Path),
+        envvar="SHARDWRIGHT_CACHE",
+        default=_user_cache,
+        show_default="the user's cache folder",
+        help="Folder of the media store, shared by all datasets.",
+    )
+    return option(command)
+
+
 def build_options(command: F) -> F:
     """Add the options that every building command has."""
     options = [
@@ -57,14 +70,7 @@ def build_options(command: F) -> F:
             show_default=True,
             help="Folder for finished datasets.",
         ),
-        click.option(
-            "--cache",
-            type=click.Path(path_type=Path),
-            envvar="SHARDWRIGHT_CACHE",
-            default=_user_cache,
-            show_default="the user's cache folder",
-            help="Folder of the media store, shared by all datasets.",
-        ),
+        cache_option,
         click.option(
             "--workers",
             type=click.IntRange(1, 1024),
@@ -81,6 +87,7 @@ def build_options(command: F) -> F:
             help="Show a traceback with every error.",
         ),
         click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on standard output."),
+        click.option("--offline", is_flag=True, help="Touch no network; what is missing is named all at once."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -150,11 +157,19 @@ def build(recipe: Path, **options: Any) -> None:
 
 
 def _stage_command(name: str, text: str) -> None:
-    @main.command(name=name, help=f"{text} The stages before it are run as well.\n\nRECIPE is a recipe file.")
     @click.argument("recipe", type=click.Path(path_type=Path))
     @build_options
     def command(recipe: Path, **options: Any) -> None:
         _run(recipe, name, **options)
+
+    if name == "cache":
+        for option in (
+            click.option("--retry", type=click.Choice(["failed"]), help="Ask again for URLs that failed for good."),
+            click.option("--status", "retry_status", type=int, help="Only those that a server answered so, e.g. 404."),
+        ):
+            command = option(command)
+    help_text = f"{text} The stages before it are run as well.\n\nRECIPE is a recipe file."
+    main.command(name=name, help=help_text)(command)
 
 
 for _name, _text in STAGE_HELP.items():
@@ -209,6 +224,86 @@ def validate(target: Path, load_limit: str, *, quick: bool, as_json: bool, **opt
     _say(f"{target}: nothing wrong{' in the card and the footers' if quick else ''}")
 
 
+@main.command()
+@cache_option
+@click.option("--failed", is_flag=True, help="List every URL that is not stored, with its reason and first row.")
+@click.option("--status", type=int, help="With --failed: only those that a server answered so.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON on standard output.")
+def ledger(cache: Path, *, failed: bool, status: int | None, as_json: bool) -> None:
+    """Show what became of URLs, by host and reason."""
+    from pipeline.network.ledger import Ledger
+
+    with Ledger(cache.absolute()) as book:
+        if failed:
+            entries = book.failed(status=status)
+            if as_json:
+                _say(
+                    json.dumps(
+                        [{name: getattr(entry, name) for name in entry.__slots__} for entry in entries], indent=1
+                    )
+                )
+                return
+            for entry in entries:
+                _say(f"{entry.http or '-':>4} {entry.reason:<18} {entry.tries:>4} tries  {entry.shown}")
+                _say(f"     {entry.row or '-'}: {entry.message}")
+            return
+        counts = book.counts()
+    if as_json:
+        names = ("host", "reason", "http", "urls", "tries", "bytes")
+        _say(json.dumps([dict(zip(names, row, strict=True)) for row in counts], indent=1))
+        return
+    _say(f"{'host':<40}{'reason':<20}{'http':>5}{'urls':>10}{'tries':>10}{'bytes':>18}")
+    for host, reason, http, urls, tries, size in counts:
+        _say(f"{host:<40}{reason:<20}{http or '':>5}{urls:>10,}{tries:>10,}{size:>18,}")
+
+
+@main.group()
+def store() -> None:
+    """Look at the media store, prove it, make room in it."""
+
+
+@store.command("ls")
+@cache_option
+def store_ls(cache: Path) -> None:
+    """List the objects of the store: hash and bytes."""
+    from pipeline.media.store_care import objects
+
+    count = total = 0
+    for path, size in objects(cache.absolute()):
+        _say(f"{path.name}  {size:>15,}")
+        count, total = count + 1, total + size
+    _say(f"{count:,} objects, {total:,} bytes")
+
+
+@store.command("verify")
+@cache_option
+def store_verify(cache: Path) -> None:
+    """Prove every object by its hash; a damaged one is set aside, to be fetched again.
+
+    Exit code 0: nothing wrong; 1: damaged objects were found.
+    """
+    from pipeline.media.store_care import verify
+
+    count, damaged = verify(cache.absolute())
+    for path in damaged:
+        _say(f"damaged: {path}")
+    _say(f"{count:,} objects, {len(damaged):,} damaged")
+    if damaged:
+        sys.exit(1)
+
+
+@store.command("prune")
+@cache_option
+@click.option("--yes", is_flag=True, help="Remove them; without it they are only counted.")
+def store_prune(cache: Path, *, yes: bool) -> None:
+    """Remove objects that no workspace needs any more."""
+    from pipeline.media.store_care import prune
+
+    count, total, kept = prune(cache.absolute(), remove=yes)
+    what = "removed" if yes else "could be removed (--yes does it)"
+    _say(f"{count:,} objects, {total:,} bytes {what}; {kept:,} are needed by workspaces")
+
+
 def _run(
     recipe: Path, upto: str, *, work: Path, out: Path, cache: Path, workers: int | None, as_json: bool, **more: Any
 ) -> None:
@@ -224,12 +319,14 @@ def _run(
     from pipeline.report import display_for
     from pipeline.run import Folders, build_dataset
 
+    retry = more.pop("retry", None) is not None
     report = build_dataset(
         recipe,
         Folders(work=work, out=out, cache=cache),
         workers=workers or default_workers(),
         display=display_for(quiet=as_json),
         upto=upto,
+        retry=retry,
         **more,
     )
     if as_json:

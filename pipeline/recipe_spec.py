@@ -386,6 +386,31 @@ class ShardsSpec(Strict):
         return _byte_size(value)
 
 
+class FetchSpec(Strict):
+    """How media are fetched that rows name by URL."""
+
+    allow_hosts: list[str] = Field(default_factory=list)
+    """Hosts, by exact name or address, that may be on private ground; all others must have public addresses."""
+    max_bytes: ByteSize = ByteSize(2_000 * MB)
+    """Bytes of one file at the most."""
+    per_host: Annotated[int, Field(ge=1, le=256)] = 8
+    """Requests to one host at a time."""
+    per_second: Annotated[float, Field(gt=0, le=100_000)] | None = None
+    """Requests begun a second, to one host; left out: no limit but that of `per_host`."""
+    tries: Annotated[int, Field(ge=1, le=100)] = 5
+    """Requests for one file in one build, before it is left to the next."""
+
+    @field_validator("max_bytes", mode="before")
+    @classmethod
+    def _bytes(cls, value: Any) -> Any:
+        return _byte_size(value)
+
+    @field_validator("allow_hosts", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return _as_list(value)
+
+
 class ConfigSpec(Strict):
     """One config of the dataset; what is given here goes before what the recipe says for all."""
 
@@ -422,6 +447,8 @@ class RecipeSpec(Strict):
     """For every config: column -> where its value comes from."""
     media: dict[str, MediaSpec] = Field(default_factory=dict)
     """For every config: media column -> where its files come from."""
+    fetch: FetchSpec = Field(default_factory=FetchSpec)
+    """How media are fetched that rows name by URL."""
     rejects: RejectsSpec = Field(default_factory=RejectsSpec)
     """How much may be lost."""
     curate: list[CurateSpec] = Field(default_factory=list)

@@ -59,6 +59,12 @@ def read_rows(path: Path) -> pa.Table:
         return pa.ipc.open_file(file).read_all()
 
 
+def schema_of(path: Path) -> pa.Schema:
+    """Return the schema of a file."""
+    with pa.OSFile(str(path)) as file:
+        return pa.ipc.open_file(file).schema
+
+
 def read_batches(path: Path, columns: list[str], *, rows: int = 1) -> Iterator[pa.RecordBatch]:
     """Yield the named columns, in the file's order, in batches of at least so many rows but for the last."""
     waiting: list[pa.RecordBatch] = []

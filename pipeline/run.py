@@ -13,6 +13,9 @@ from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
 from pipeline.media.examiners import Examiners
 from pipeline.media.store import MediaStore
+from pipeline.media.store_care import in_use
+from pipeline.network.limits import FetchLimits
+from pipeline.network.remote_media import RemoteMedia
 from pipeline.rejects import REJECTING, check_share, check_unread, gather_rejects
 from pipeline.stages import cache, card, convert, curate, download, shard, split, validate
 from pipeline.workspace import Workspace, disk_errors, locked, read_json, write_json
@@ -80,8 +83,14 @@ def build_dataset(
     upto: str = "validate",
     validate_again: bool = False,
     load_limit: int = validate.LOAD_LIMIT,
+    offline: bool = False,
+    retry: bool = False,
+    retry_status: int | None = None,
 ) -> BuildReport:
     """Run every stage up to and including `upto`; what has not changed since the last build is not done again.
+
+    `offline` touches no network. `retry` asks again for media that could not be had for good, or for those of them
+    that a server answered with `retry_status`.
 
     Raises:
         ShardwrightError: with what is wrong, what is allowed and what to do; what was done stays.
@@ -94,13 +103,27 @@ def build_dataset(
     with ExitStack() as stack:
         stack.enter_context(disk_errors(workspace.work, doing="use"))
         stack.enter_context(locked(workspace.work))
+        stack.enter_context(in_use(workspace.cache, workspace.work))
         executor = stack.enter_context(LocalProcesses(workers)) if workers > 1 else InProcess()
+        store = stack.enter_context(MediaStore(workspace.cache))
+        examiners = stack.enter_context(Examiners(workers))
         build = Build(
             recipe=recipe,
             workspace=workspace,
-            store=stack.enter_context(MediaStore(workspace.cache)),
+            store=store,
             executor=executor,
-            examiners=stack.enter_context(Examiners(workers)),
+            examiners=examiners,
+            remote=stack.enter_context(
+                RemoteMedia(
+                    cache=workspace.cache,
+                    store=store,
+                    examiners=examiners,
+                    limits=_fetch_limits(recipe),
+                    offline=offline,
+                    retry=retry,
+                    retry_status=retry_status,
+                )
+            ),
             display=display,
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )
@@ -120,6 +143,17 @@ def build_dataset(
             if name == upto:
                 break
     return BuildReport(name=recipe.name, out=workspace.out, rejected=workspace.rejected, stages=reports)
+
+
+def _fetch_limits(recipe: Recipe) -> FetchLimits:
+    spec = recipe.spec.fetch
+    return FetchLimits(
+        allow_hosts=frozenset(host.lower() for host in spec.allow_hosts),
+        max_bytes=int(spec.max_bytes),
+        per_host=spec.per_host,
+        per_second=spec.per_second,
+        tries=spec.tries,
+    )
 
 
 def _other_recipe(workspace: Workspace, recipe: Recipe) -> str | None:

@@ -27,6 +27,8 @@ from pipeline.errors import MediaMissingError, RowRejected
 from pipeline.manifest import fingerprint
 from pipeline.media.facts import MediaFacts
 from pipeline.media.store import RACY_NS
+from pipeline.network.remote_media import OFFLINE
+from pipeline.network.urls import hide_secrets, looks_like_url, parse_url
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.row_file import writing_rows
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
 VERSION = 3
 NAME = "cache"
 
+MISSING_SHOWN = 50
+"""Rows that are named when media are missing."""
 PATH_BYTES = 100
 """About what the published path of a medium beside the shards weighs."""
 MAX_CELL_BYTES = 2**31 - 1 - (1 << 20)
@@ -99,6 +103,14 @@ def run(build: Build) -> StageReport:
             else:
                 progress.advance(meta["rows_in"])
             metas.append(meta)
+    if build.remote.missing:
+        missing = build.remote.missing
+        shown = "\n".join(f"  {text}" for text in missing[:MISSING_SHOWN])
+        more = f"\n  and {len(missing) - MISSING_SHOWN:,} more" if len(missing) > MISSING_SHOWN else ""
+        raise MediaMissingError(
+            f"{len(missing):,} rows want media that are not in the cache, and this build is offline:\n{shown}{more}",
+            hint="run it once without --offline",
+        )
     _forget_old(build)
     size = {name: sum(meta[name] for meta in metas) for name in ("media", "bytes")}
     report = StageReport(stage=NAME, skipped=skipped, **add_up(metas), **size)
@@ -164,8 +176,8 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
             # a row is done when the last of its media is; what is shown comes near to that
             asks = sum(len(asks or ()) for column in asked for asks in column)
             shown = _Shown(progress, rows=batch.num_rows, media=asks)
-            found = find_all(build, finder, asked, advance=shown.advance)
             lines, weights = batch.column("__line").to_pylist(), batch.column("__bytes").to_pylist()
+            found = find_all(build, finder, asked, lines=lines, advance=shown.advance)
             for position, (line, weight) in enumerate(zip(lines, weights, strict=True)):
                 try:
                     row = _row(finder, [column[position] for column in asked], found, without, indispensable)
@@ -173,6 +185,8 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
                     rows_out += 1
                 except _MediumRejected as rejected:
                     rows.add(line, weight, None)
+                    if rejected.code == OFFLINE:
+                        build.remote.missing.append(f"{config.name}, {file.name}:{line}: {rejected.message}")
                     rejects.add(
                         split=file.split,
                         source=file.source,
@@ -204,7 +218,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
         "plan": digest.hexdigest(),
         "state": finder.state,
         "sizes": sizes_of([plan_path(build, file), rejects_path(build, file)]),
-        "settled": finder.newest_ns < started_ns - RACY_NS,
+        "settled": finder.newest_ns < started_ns - RACY_NS and not finder.open_ended,
     }
 
 
@@ -285,7 +299,8 @@ class _MediumRejected(Exception):
 
     def __init__(self, error: RowRejected, column: str, value: str | None) -> None:
         super().__init__(error.message)
-        self.code, self.message, self.value = error.code, f"{column}: {error.message}", value
+        self.code, self.message = error.code, f"{column}: {error.message}"
+        self.value = None if value is None else hide_secrets(value)
 
 
 def _row(
@@ -326,5 +341,9 @@ def _row(
 
 def _published_name(ask: dict[str, Any], medium: Medium) -> str:
     """Return the name that is published with a medium: its own file name, never a path of this machine."""
-    name = (ask["value"] or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    value = ask["value"] or ""
+    if ask["object"] is None and looks_like_url(value):
+        name = parse_url(value).name
+    else:
+        name = value.replace("\\", "/").rstrip("/").rpartition("/")[2]
     return name or f"{medium.sha256[:16]}.{medium.facts.format}"

@@ -13,6 +13,9 @@ from pipeline.errors import RowRejected
 from pipeline.manifest import fingerprint
 from pipeline.media.examiners import Order
 from pipeline.media.probe import PROBE_VERSION
+from pipeline.network.ledger import PASSING
+from pipeline.network.remote_media import OF_THIS_MACHINE, Want, rejected
+from pipeline.network.urls import WebUrl, looks_like_url, parse_url
 from pipeline.row_file import read_batches
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
@@ -24,13 +27,12 @@ if TYPE_CHECKING:
 
     from pipeline.build import AnnotationFile, Build
     from pipeline.media.facts import Kind, MediaFacts
+    from pipeline.network.ledger import Entry
     from pipeline.recipe import Config
     from pipeline.recipe_spec import Depth
 
 BATCH_ROWS = 8_192
 """Rows looked at together: what bounds memory."""
-PASSING = ("media.missing", "media.timeout", "media.crash", "media.memory")
-"""What tells of this machine as much as of the bytes, and so is not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,10 @@ class MediaFinder:
         self.roots = [self._root(column.name) for column in self.columns]
         self.newest_ns = 0
         """The latest time that any file was changed."""
+        self.open_ended = False
+        """Whether there is a URL that was not fetched, and that the next build would ask for."""
+        self._urls: dict[str, WebUrl | RowRejected] = {}
+        self._entries: dict[str, Entry] = {}
         settings = {name: spec.model_dump(mode="json") for name, spec in config.media.items()}
         made_of = fingerprint(PROBE_VERSION, file.key, settings, build.recipe.embedded)
         self._state = hashlib.sha256(made_of.encode())
@@ -85,8 +91,14 @@ class MediaFinder:
         """Return column by column, row by row, the media asked for."""
         return [batch.column(f"__media.{column.name}").to_pylist() for column in self.columns]
 
-    def locate(self, asked: list[list[list[Ask] | None]]) -> tuple[dict[AskKey, Place], Found]:
-        """Return where the media of a batch are, and which have no place; both become part of `state`."""
+    def locate(
+        self, asked: list[list[list[Ask] | None]], lines: list[int] | None = None
+    ) -> tuple[dict[AskKey, Place], Found]:
+        """Return where the media of a batch are, and which have no place; both become part of `state`.
+
+        With `lines`, those of the batch's rows, remote media that were never fetched are fetched now.
+        """
+        self._look_up(asked, lines)
         places: dict[AskKey, Place] = {}
         missing: Found = {}
         for number, column in enumerate(asked):
@@ -106,6 +118,8 @@ class MediaFinder:
     def _place(self, number: int, ask: Ask) -> Place:
         if ask["object"] is not None:
             return self.build.store.object_path(ask["object"]), None
+        if looks_like_url(ask["value"]):
+            return self._remote_place(ask["value"]), None
         path = self.roots[number].resolve(ask["value"])
         try:
             stat = os.stat(path)  # noqa: PTH116  (half the time of Path.stat, for every medium of every build)
@@ -114,10 +128,45 @@ class MediaFinder:
         self.newest_ns = max(self.newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
         return path, stat
 
+    def _look_up(self, asked: list[list[list[Ask] | None]], lines: list[int] | None) -> None:
+        """Find out what is known of the URLs of a batch."""
+        self._urls = {}
+        wanted: dict[WebUrl, Want] = {}
+        for number, column in enumerate(asked):
+            for position, asks in enumerate(column):
+                for value in (ask["value"] for ask in asks or () if ask["object"] is None):
+                    if value in self._urls or not looks_like_url(value):
+                        continue
+                    try:
+                        url = self._urls[value] = parse_url(value)
+                    except RowRejected as error:
+                        self._urls[value] = error
+                        continue
+                    line = "" if lines is None else f"{self.config.name} {self.file.name}:{lines[position]}"
+                    wanted.setdefault(url, Want(self.kinds[number], self.depths[number], line))
+        if wanted:
+            remote = self.build.remote
+            self._entries = remote.entries(wanted)
+            if lines is not None:
+                open_ended = {u: w for u, w in wanted.items() if not remote.is_settled(self._entries.get(u.key))}
+                remote.bring(open_ended)
+                self._entries |= remote.entries(open_ended)
+
+    def _remote_place(self, value: str) -> Path:
+        url = self._urls[value]
+        if isinstance(url, RowRejected):
+            raise url
+        entry, remote = self._entries.get(url.key), self.build.remote
+        if entry is not None and entry.sha256 is not None:
+            return self.build.store.object_path(entry.sha256)
+        if entry is None or entry.lasts == PASSING or not remote.is_settled(entry):
+            self.open_ended = True
+        raise rejected(url, entry if remote.is_settled(entry) else None)
+
     @property
     def state(self) -> str:
         """A fingerprint of everything the plan depends on, once all batches were located."""
-        return self._state.hexdigest()
+        return f"{self._state.hexdigest()}{'?' if self.open_ended else ''}"
 
 
 def state_of(build: Build, config: Config, file: AnnotationFile) -> str:
@@ -129,14 +178,19 @@ def state_of(build: Build, config: Config, file: AnnotationFile) -> str:
 
 
 def find_all(
-    build: Build, finder: MediaFinder, asked: list[list[list[Ask] | None]], *, advance: Callable[[int], object]
+    build: Build,
+    finder: MediaFinder,
+    asked: list[list[list[Ask] | None]],
+    *,
+    lines: list[int],
+    advance: Callable[[int], object],
 ) -> Found:
-    """Find, hash and probe all media of one batch; what was seen before comes from the store's memory."""
+    """Find, fetch, hash and probe all media of one batch; what was seen before comes from the store's memory."""
     looked_ns = time.time_ns()
-    places, found = finder.locate(asked)
+    places, found = finder.locate(asked, lines)
     stats = {path: stat for path, stat in places.values() if stat is not None}
     hashes: dict[Path, str] = dict(build.store.known_files(stats.items()))
-    hashes.update({path: key[2] for key, (path, stat) in places.items() if stat is None and key[2]})
+    hashes.update({path: path.name for path, stat in places.values() if stat is None})  # objects are called by theirs
     sizes = {path: (stat.st_size if stat else path.stat().st_size) for path, stat in places.values()}
     for kind, depth in dict.fromkeys(zip(finder.kinds, finder.depths, strict=True)):
         here = [key for key in places if (finder.kinds[key[0]], finder.depths[key[0]]) == (kind, depth)]
@@ -150,7 +204,7 @@ def find_all(
         fresh: list[tuple[Path, os.stat_result, str]] = []
         for examined in build.examiners.examine(orders, advance=advance):
             path, sha256 = examined.order.path, examined.sha256
-            if isinstance(examined.found, RowRejected) and (sha256 is None or examined.found.code in PASSING):
+            if isinstance(examined.found, RowRejected) and (sha256 is None or examined.found.code in OF_THIS_MACHINE):
                 lost[path] = examined.found
             if sha256 is None:
                 continue

@@ -1,0 +1,183 @@
+"""Remote media: URLs that rows ask for, fetched once, proved, and let into the store."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Self
+
+from pipeline.errors import RowRejected
+from pipeline.media.examiners import Order
+from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+    from pipeline.media.examiners import Examiners
+    from pipeline.media.facts import Kind
+    from pipeline.media.store import MediaStore
+    from pipeline.network.fetcher import Arrived, Fetcher
+    from pipeline.network.limits import FetchLimits
+    from pipeline.network.urls import WebUrl
+    from pipeline.recipe_spec import Depth
+
+OFFLINE = "media.offline"
+"""Code of a medium that would have to be fetched, in a build that must not."""
+OF_THIS_MACHINE = ("media.missing", "media.timeout", "media.crash", "media.memory")
+"""What tells of this machine as much as of the bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a URL should be, and which row said so first."""
+
+    kind: Kind
+    depth: Depth
+    row: str
+
+
+@dataclass
+class RemoteMedia:
+    """The door to all media of a build that are named by URLs; a context manager."""
+
+    cache: Path
+    store: MediaStore
+    examiners: Examiners
+    limits: FetchLimits
+    offline: bool = False
+    retry: bool = False
+    """Whether lasting failures are tried again."""
+    retry_status: int | None = None
+    """Only those that a server answered so."""
+    fetched: int = 0
+    """Files let in by this build."""
+    missing: list[str] = field(default_factory=list)
+    """Rows and URLs that a build without the network wants."""
+    _ledger: Ledger | None = None
+    _fetcher: Fetcher | None = None
+    _stack: ExitStack = field(default_factory=ExitStack)
+    _tried: set[str] = field(default_factory=set)
+    """Keys that this build has asked for; it does not ask twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, opened when it is needed first."""
+        if self._ledger is None:
+            self._ledger = self._stack.enter_context(Ledger(self.cache))
+        return self._ledger
+
+    def entries(self, urls: Iterable[WebUrl]) -> dict[str, Entry]:
+        """Return what the ledger knows of URLs, by key; an object that is gone or cut off counts as not fetched."""
+        entries = self.ledger.entries({url.key for url in urls})
+        return {key: entry for key, entry in entries.items() if entry.sha256 is None or self._is_there(entry)}
+
+    def _is_there(self, entry: Entry) -> bool:
+        assert entry.sha256 is not None
+        try:
+            return self.store.object_path(entry.sha256).stat().st_size == entry.bytes
+        except OSError:
+            return False
+
+    def is_settled(self, entry: Entry | None) -> bool:
+        """Tell whether nothing more is to be done about a URL in this build."""
+        if entry is None:
+            return False
+        if entry.sha256 is not None:
+            return True
+        if entry.key in self._tried:
+            return True
+        again = self.retry and self.retry_status in (None, entry.http)
+        return entry.lasts == LASTING and not again
+
+    def bring(self, wanted: dict[WebUrl, Want]) -> None:
+        """Fetch URLs, look into what comes, and write down what became of each.
+
+        A file that a probe refuses is fetched once more, in case it was damaged on its way.
+        """
+        if self.offline or not wanted:
+            return
+        if self._fetcher is None:
+            from pipeline.network.fetcher import Fetcher  # late: builds without URLs need none of it
+
+            self._fetcher = self._stack.enter_context(Fetcher(self.cache, self.limits))
+        doubtful = self._fetch(wanted, {})
+        self._fetch({url: wanted[url] for url in doubtful}, doubtful)
+        self._tried |= {url.key for url in wanted}
+
+    def _fetch(self, wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]) -> dict[WebUrl, str]:
+        """Fetch URLs; `seen` holds the hashes of those that were refused before. Returns those to fetch once more."""
+        from pipeline.network.fetcher import Arrived, Failed
+
+        assert self._fetcher is not None
+        again: dict[WebUrl, str] = {}
+        for results in self._fetcher.fetch(list(wanted)):
+            rows = {result.url.key: wanted[result.url].row for result in results}
+            self.ledger.remember(
+                replace(result.entry, row=rows[result.url.key]) for result in results if isinstance(result, Failed)
+            )
+            arrived = [result for result in results if isinstance(result, Arrived)]
+            again |= self._judge(arrived, wanted, seen)
+        return again
+
+    def _judge(self, arrived: list[Arrived], wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]) -> dict[WebUrl, str]:
+        """Look into files and let them in or not; returns those to fetch once more, with their hashes."""
+        again: dict[WebUrl, str] = {}
+        by_path = {file.path: file for file in arrived}
+        orders = []
+        for file in arrived:
+            want = wanted[file.url]
+            orders.append(Order(path=file.path, kind=want.kind, depth=want.depth, size=file.bytes, sha256=file.sha256))
+        facts: dict[tuple[Kind, Depth], list[tuple[str, object]]] = {}
+        for examined in self.examiners.examine(orders, advance=lambda _: None):
+            file = by_path.pop(examined.order.path)
+            want = wanted[file.url]
+
+            def remember(entry: Entry, row: str = want.row) -> None:
+                self.ledger.remember([replace(entry, row=row)])
+
+            found = examined.found
+            if not isinstance(found, RowRejected):
+                file.store(self.store.object_path(file.sha256), remember)
+                facts.setdefault((want.kind, want.depth), []).append((file.sha256, found))
+                self.fetched += 1
+            elif found.code in OF_THIS_MACHINE:
+                file.forget()
+                remember(_not_judged(file, found))
+            elif file.url not in seen:
+                again[file.url] = file.sha256
+                file.forget()
+            else:
+                file.refuse(found.code, f"{file.url.shown}: {found.message}", remember)
+        for (kind, depth), entries in facts.items():
+            self.store.remember_facts(entries, kind, depth)  # type: ignore[arg-type]
+        return again
+
+
+def rejected(url: WebUrl, entry: Entry | None) -> RowRejected:
+    """Return why a row has no medium behind a URL."""
+    if entry is None or entry.reason is None:
+        return RowRejected(OFFLINE, f"{url.shown} is not in the cache, and this build is offline")
+    return RowRejected(entry.reason, entry.message or url.shown)
+
+
+def _not_judged(file: Arrived, found: RowRejected) -> Entry:
+    return Entry(
+        key=file.url.key,
+        shown=file.url.shown,
+        host=file.url.host,
+        reason=found.code,
+        lasts=PASSING,
+        message=f"{file.url.shown}: {found.message}",
+        http=file.reply.http,
+        tries=file.tries,
+    )
