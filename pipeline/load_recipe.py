@@ -135,7 +135,7 @@ class _Checker:
             if not _CONFIG_NAME.match(name):
                 self._mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
             self._encoding(("sources", name, "name_encoding"), source.name_encoding)
-            if not _exists(self.path.parent / source.path):
+            if source.path is not None and not source.fallbacks and not _exists(self.path.parent / source.path):
                 self._mistake(
                     ("sources", name, "path"),
                     f"there is no file or folder {source.path!r}",

@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.card_text import CardText
-    from pipeline.recipe_spec import CurateSpec, FieldSpec, MediaSpec, RecipeSpec, RowsSpec, SourceSpec, SplitSpec
+    from pipeline.recipe_spec import (
+        CurateSpec,
+        FieldSpec,
+        MediaSpec,
+        PlaceSpec,
+        RecipeSpec,
+        RowsSpec,
+        SourceSpec,
+        SplitSpec,
+    )
     from pipeline.schema import Schema
 
 
@@ -48,9 +57,10 @@ class Recipe:
         """Tell whether media are stored inside the shards."""
         return self.spec.shards.media == "embed"
 
-    def source_path(self, source: str) -> Path:
-        """Return the path of a source, relative paths taken from the recipe's folder."""
-        return self.path.parent / self.sources[source].path
+    def places(self, source: str) -> list[PlaceSpec]:
+        """Return the places that a source can be had from, in order."""
+        spec = self.sources[source]
+        return [spec, *spec.fallbacks]
 
 
 def all_rows(config: Config) -> Iterable[tuple[str | None, RowsSpec]]:

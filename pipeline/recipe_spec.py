@@ -18,6 +18,10 @@ video, to the last packet); until every frame is decoded."""
 MB = 1_000_000
 MAX_COUNT = 2**63 - 1
 """What a 64-bit integer holds: rows, bytes, pixels and seeds stay below it."""
+HUBS = ("huggingface", "modelscope")
+PLACES = ("path", *HUBS, "url")
+_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}\Z", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
 _READER = re.compile(r"[^:]+\.py:[A-Za-z_]\w*\Z")
 _SIZE = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,6})?) ?(?P<unit>[kmgtp]i?b|b)?\Z", re.IGNORECASE)
 _UNITS = {"b": 1} | {
@@ -35,11 +39,72 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class SourceSpec(Strict):
+class PlaceSpec(Strict):
+    """A place that raw files can be had from: exactly one of a path, a repository of a hub, and a URL."""
+
+    path: str | None = Field(default=None, min_length=1)
+    """A folder, an annotation file or an archive (zip, tar, tar.gz, tar.zst), relative to the recipe file."""
+    huggingface: str | None = None
+    """A dataset repository of Hugging Face, as `owner/name`; `HF_ENDPOINT` and `HF_TOKEN` are honoured."""
+    modelscope: str | None = None
+    """A dataset repository of ModelScope, as `owner/name`; `MODELSCOPE_ENDPOINT` and `MODELSCOPE_API_TOKEN` count."""
+    url: str | None = None
+    """An annotation file or an archive on the web."""
+    revision: str | None = Field(default=None, min_length=1)
+    """Repositories: a branch, tag or commit; left out: the main branch. The manifest says which commit it was."""
+    files: list[str] = Field(default_factory=lambda: ["**/*"], min_length=1)
+    """Repositories: patterns of the files to download."""
+    sha256: str | None = None
+    """URLs: the hash that the file must have."""
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        given = [name for name in PLACES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a source is exactly one of {', '.join(PLACES)}")
+        if given[0] not in HUBS and self.model_fields_set & {"revision", "files"}:
+            raise ValueError("`revision` and `files` are for repositories of a hub")
+        if given[0] != "url" and self.sha256 is not None:
+            raise ValueError("`sha256` is for a URL")
+        return self
+
+    @field_validator("huggingface", "modelscope")
+    @classmethod
+    def _repository(cls, value: str | None) -> str | None:
+        if value is not None and not _REPOSITORY.match(value):
+            raise ValueError(f"{shown(value)} is no repository; write it as `owner/name`")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _web(cls, value: str | None) -> str | None:
+        if value is not None and not value.lower().startswith(("http://", "https://")):
+            raise ValueError(f"{shown(value)} is no URL that can be fetched; it starts with https:// or http://")
+        return value
+
+    @field_validator("sha256")
+    @classmethod
+    def _hash(cls, value: str | None) -> str | None:
+        if value is not None and not _SHA256.match(value):
+            raise ValueError(f"{shown(value)} is no sha256; it has 64 hexadecimal digits")
+        return value.lower() if value is not None else None
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _patterns(cls, value: Any) -> Any:
+        return _as_list(value)
+
+    @property
+    def kind(self) -> str:
+        """Which of PLACES it is."""
+        return next(name for name in PLACES if getattr(self, name) is not None)
+
+
+class SourceSpec(PlaceSpec):
     """Where raw files come from."""
 
-    path: str = Field(min_length=1)
-    """A folder, an annotation file or an archive (zip, tar, tar.gz, tar.zst), relative to the recipe file."""
+    fallbacks: list[PlaceSpec] = Field(default_factory=list)
+    """Other places of the same files, tried in order when the first cannot be had."""
     license: str | None = None
     """The licence of these files, e.g. `cc-by-4.0`; the card lists it."""
     credit: str | None = None

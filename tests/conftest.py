@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from tests.project import Project
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
@@ -34,6 +36,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if own is not None:
             # Where Hypothesis keeps what `@settings` says; a profile alone does not go before that.
             vars(test)["_hypothesis_internal_use_settings"] = settings(own, max_examples=EXAMPLES, derandomize=False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaves(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that asks for the address of another machine."""
+    asked: list[object] = []
+    resolve = socket.getaddrinfo
+
+    def only_here(host: object, *rest: object, **more: object) -> object:
+        if host not in (None, "", "localhost", b"localhost") and not str(host).startswith(("127.", "::1")):
+            asked.append(host)
+            raise socket.gaierror(socket.EAI_NONAME, "tests stay on this machine")
+        return resolve(host, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket, "getaddrinfo", only_here)
+    yield
+    assert asked == []
 
 
 @pytest.fixture

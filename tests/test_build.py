@@ -47,7 +47,7 @@ def test_every_row_left_out_has_file_line_and_reason(project: Project) -> None:
         "{broken",
         json.dumps({"image": "images/none.png", "text": "no file"}),
         json.dumps({"image": "../../etc/passwd", "text": "outside"}),
-        json.dumps({"image": "https://example.org/a.png", "text": "remote"}),
+        json.dumps({"image": "s3://bucket/a.png", "text": "remote"}),
         json.dumps({"image": name, "text": ""}),
         json.dumps({"image": name, "text": 7}),
         json.dumps({"text": "no image"}),

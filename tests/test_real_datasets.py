@@ -338,13 +338,13 @@ def test_fetv_clips_have_the_prompt_of_their_line(datasets: dict[str, Dataset]) 
 
 
 def test_videofeedback_rows_may_stay_without_their_remote_clips(datasets: dict[str, Dataset]) -> None:
-    """With `missing: keep` a link that is not fetched leaves a null, and the card says how many."""
+    """With `missing: keep` a clip that is not here leaves a null, and the card says how many."""
     dataset = datasets["videofeedback"]
     raw = {row["id"]: row for row in dataset.json("videofeedback_columns.derived.jsonl")}
     rows = dataset.rows("links")
     assert {row["id"]: row for row in rows} == {key: {**row, "video": None} for key, row in raw.items()}
     card = (dataset.report.out / "README.md").read_text(encoding="utf-8")
-    assert "14 media of `links` could not be had (media.url)" in card
+    assert "14 media of `links` could not be had (media.missing)" in card
 
 
 def test_videofeedback_one_clip_for_all_rows_cannot_be_divided(tmp_path: Path) -> None:

@@ -197,6 +197,8 @@ def _prove(project: Project) -> None:
     from pipeline.manifest import Manifest
     from pipeline.media.examiners import Examiners
     from pipeline.media.store import MediaStore
+    from pipeline.network.limits import FetchLimits
+    from pipeline.network.remote_media import RemoteMedia
     from pipeline.report import Quiet
     from pipeline.stages.validate import raise_errors
     from pipeline.workspace import Workspace
@@ -210,6 +212,7 @@ def _prove(project: Project) -> None:
             store=store,
             executor=InProcess(),
             examiners=examiners,
+            remote=RemoteMedia(cache=workspace.cache, store=store, examiners=examiners, limits=FetchLimits()),
             display=Quiet(),
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )

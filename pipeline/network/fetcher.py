@@ -133,11 +133,15 @@ class Fetcher:
         cache: Path,
         limits: FetchLimits,
         *,
+        is_known: Callable[[Entry], bool] = lambda _: False,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`resolver` and `tls` take the place of the system's."""
-        self._cache, self._limits = cache, limits
+        """`is_known` tells whether what the ledger says is as good as fetching it again.
+
+        `resolver` and `tls` take the place of the system's.
+        """
+        self._cache, self._limits, self._is_known = cache, limits, is_known
         self._resolver, self._tls = resolver, tls
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -267,11 +271,11 @@ class Fetcher:
         partial = Partial(self._cache / "media" / "partial", url.key)
         await partial.__aenter__()
         try:
-            if partial.waited:
-                entry = ledger.entries([url.key]).get(url.key)
-                if entry is not None and entry.sha256 is not None:
-                    partial.drop()
-                    return Known(url, entry)
+            # another process may have stored it since the ledger was looked at
+            entry = ledger.entries([url.key]).get(url.key)
+            if entry is not None and entry.sha256 is not None and self._is_known(entry):
+                partial.drop()
+                return Known(url, entry)
             result = await self._try(url, partial, places, media=media)
         except BaseException:
             partial.release()

@@ -34,8 +34,6 @@ class Partial:
         self.size = 0
         self.validator: str | None = None
         """A strong ETag or a Last-Modified date."""
-        self.waited = False
-        """Whether another process was at it."""
         self._notes = self.path.with_name(f"{key}.json")
         self._digest = hashlib.sha256()
         self._handle = -1
@@ -44,8 +42,7 @@ class Partial:
     async def __aenter__(self) -> Self:
         with disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            while not self._take():
-                self.waited = True
+            while not self._take():  # noqa: ASYNC110  (another process has no event of ours)
                 await asyncio.sleep(LOOK_SECONDS)
             notes = read_json(self._notes) if os.fstat(self._handle).st_size else None
             if isinstance(notes, dict) and isinstance(notes.get("validator"), str):

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from pipeline.errors import RowRejected
+from pipeline.errors import RowRejected, SourceError
 from pipeline.media.examiners import Order
 from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pipeline.network.urls import WebUrl
     from pipeline.recipe_spec import Depth
 
+MOST_SOURCE_BYTES = 1 << 40
+"""Of one file that a recipe names."""
+SOURCE_SECONDS = 86_400.0
 OFFLINE = "media.offline"
 """Code of a medium that would have to be fetched, in a build that must not."""
 OF_THIS_MACHINE = ("media.missing", "media.timeout", "media.crash", "media.memory")
@@ -99,6 +102,56 @@ class RemoteMedia:
         again = self.retry and self.retry_status in (None, entry.http)
         return entry.lasts == LASTING and not again
 
+    def source(self, url: WebUrl, *, sha256: str | None, row: str) -> Entry:
+        """Return the entry of a file that a recipe names, fetched when it is not in the store.
+
+        The recipe's author chose its host, which may be on private ground.
+
+        Raises:
+            SourceError: it cannot be had, or has another hash than the recipe says.
+        """
+        entry = self.entries([url]).get(url.key)
+        if entry is not None and entry.sha256 is not None and sha256 in (None, entry.sha256):
+            return entry
+        if self.offline:
+            raise SourceError(f"{url.shown} is not in the cache, and this build is offline", hint="run it once online")
+        from pipeline.network.fetcher import Arrived, Failed, Fetcher
+
+        limits = replace(
+            self.limits,
+            allow_hosts=self.limits.allow_hosts | {url.host},
+            max_bytes=MOST_SOURCE_BYTES,
+            whole=SOURCE_SECONDS,
+        )
+
+        def is_known(entry: Entry) -> bool:
+            return sha256 in (None, entry.sha256) and self._is_there(entry)
+
+        with Fetcher(self.cache, limits, is_known=is_known) as fetcher:
+            for results in fetcher.fetch([url], media=False):
+                for result in results:
+                    if isinstance(result, Failed):
+                        self.ledger.remember([replace(result.entry, row=row)])
+                        raise SourceError(
+                            result.error.message, hint="look whether the URL is right, or name `fallbacks`"
+                        )
+                    if isinstance(result, Arrived):
+                        self._let_in(result, sha256, row)
+        entry = self.entries([url]).get(url.key)
+        assert entry is not None
+        return entry
+
+    def _let_in(self, file: Arrived, sha256: str | None, row: str) -> None:
+        def remember(entry: Entry) -> None:
+            self.ledger.remember([replace(entry, row=row)])
+
+        if sha256 is not None and file.sha256 != sha256:
+            what = f"{file.url.shown}: the file has the sha256 {file.sha256}, and the recipe says {sha256}"
+            file.refuse("fetch.hash", what, remember)
+            raise SourceError(what, hint="look whether the file was replaced, and correct `sha256`")
+        file.store(self.store.object_path(file.sha256), remember)
+        self.fetched += 1
+
     def bring(self, wanted: dict[WebUrl, Want]) -> None:
         """Fetch URLs, look into what comes, and write down what became of each.
 
@@ -106,10 +159,12 @@ class RemoteMedia:
         """
         if self.offline or not wanted:
             return
+        # URLs that differ in their signatures alone are one
+        wanted = {url: wanted[url] for url in {url.key: url for url in reversed(wanted)}.values()}
         if self._fetcher is None:
             from pipeline.network.fetcher import Fetcher  # late: builds without URLs need none of it
 
-            self._fetcher = self._stack.enter_context(Fetcher(self.cache, self.limits))
+            self._fetcher = self._stack.enter_context(Fetcher(self.cache, self.limits, is_known=self._is_there))
         doubtful = self._fetch(wanted, {})
         self._fetch({url: wanted[url] for url in doubtful}, doubtful)
         self._tried |= {url.key for url in wanted}

@@ -97,7 +97,7 @@ async def _follow(
                 return await _receive(response, url, partial, limits, media=media)
             location = response.headers.get("Location", "")
         try:
-            here = parse_url(urljoin(here.request, location))
+            here = parse_url(urljoin(here.request, location.strip().replace(" ", "%20")))
         except (RowRejected, ValueError) as error:
             words = hide_secrets(str(error))
             raise FetchError("fetch.url", f"{url.shown}: leads to what is no URL: {words}", lasting=True) from None

@@ -65,6 +65,8 @@ GENERIC = re.compile(
     re.VERBOSE,
 )
 """Names that are secrets anywhere."""
+AMBIGUOUS = {"key", "token", "session", "auth", "sign"}
+"""Secrets, and names of ordinary parameters as well: what they are set to is hidden, but tells media apart."""
 AZURE = re.compile(r"sv|ss|srt|st|se|sr|sp|si|sip|spr|sdd|skoid|sktid|skt|ske|sks|skv|saoid|suoid|scid")
 """Names of Azure, which mean anything where no `sig` is."""
 COMPANIONS = {"t": "sign", "ex": "hm", "is": "hm", "hm": "ex"}
@@ -124,7 +126,7 @@ class WebUrl:
     request: str
     """The text to ask for, in ASCII and without the fragment; may hold secrets, so it is never written down."""
     key: str
-    """What the ledger knows it by: a hash of everything but secrets, times of expiry, and ways of writing."""
+    """What the ledger knows it by: a hash of everything but signatures, times of expiry, and ways of writing."""
     shown: str
     """The text for ledgers, logs, rejects and cards: every secret value is `…`."""
     scheme: str
@@ -149,8 +151,8 @@ def looks_like_url(value: str) -> bool:
 def parse_url(value: str) -> WebUrl:
     """Take a URL apart, or raise `RowRejected` with the code `media.url`.
 
-    Two URLs that differ in secrets, times of expiry, fragment, case of scheme and host, default port, dot segments, or
-    escapes of plain letters have one key. Everything else counts, order of parameters included.
+    Two URLs that differ in signatures, times of expiry, fragment, case of scheme and host, default port, dot segments
+    or escapes of plain letters have one key. Everything else counts, order of parameters included.
     """
     _check_text(value)
     match = URL.fullmatch(value)
@@ -170,7 +172,7 @@ def parse_url(value: str) -> WebUrl:
         hidden = TOKEN.sub(HIDDEN, _hide_pairs(_canonical(query)))
         counted = _counted(hidden)
         shown = f"{shown}?{hidden}"
-        known = f"{known}?{counted}" if counted else known
+        known = "?".join(filter(None, [known, counted, *_ambiguous(_canonical(query))]))
     return WebUrl(
         request=f"{base}{path}?{query}" if query else base + path,
         key=hashlib.sha256(known.encode()).hexdigest(),
@@ -314,6 +316,23 @@ def _counted(query: str) -> str:
     parts = query.split("&")
     present = _names_in(query)
     return "&".join(part for part in parts if part and not _is_secret_part(part, present))
+
+
+def _ambiguous(query: str) -> list[str]:
+    """Return the pairs whose names mean a secret here and a number there (`?key=17`): they tell media apart.
+
+    Nothing but a hash of them is written down. Where something else signs the URL they are secrets.
+    """
+    parts = []
+    for part in query.split("&"):
+        match = ASSIGNMENT.search(part)
+        name = _name_before(part[: match.start()]) if match else ""
+        letters = NO_LETTER.sub("", name)
+        if name.startswith(PREFIXES) or SIGNING.fullmatch(letters):
+            return []
+        if letters in AMBIGUOUS:
+            parts.append(part)
+    return parts
 
 
 def _is_secret_part(part: str, present: frozenset[str]) -> bool:

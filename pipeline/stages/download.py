@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.build import AnnotationFile
 from pipeline.errors import SourceError
@@ -17,8 +17,8 @@ from pipeline.readers.options import read_options
 from pipeline.readers.parts import cut_into_parts, is_large
 from pipeline.recipe import all_rows
 from pipeline.report import StageReport
-from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
 from pipeline.sources.local import expand
+from pipeline.stages.fetch_sources import bring_source
 from pipeline.workspace import disk_errors
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def run(build: Build) -> StageReport:
     found = {}
     with build.display.stage(NAME, len(recipe.sources), "sources") as progress:
         for name in recipe.sources:
-            build.roots[name], found[name] = _root(build, name, report)
+            build.roots[name], found[name] = bring_source(build, name, report)
             progress.advance()
     _forget_old(build)
     files = []
@@ -96,29 +96,6 @@ def _begin_to_cut(
 
 def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
     return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
-
-
-def _root(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, Any]]:
-    """Return the folder of a source, and what the manifest says of it."""
-    spec = build.recipe.sources[name]
-    path = build.recipe.source_path(name).resolve()
-    if path.is_dir():
-        return path, {"kind": "folder"}
-    if not path.is_file():
-        raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
-    if not is_archive(path):
-        return path.parent, {"kind": "file"}
-    sha256, size = _hashes(build, {path})[path]
-    limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
-    key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding)
-    folder = build.workspace.sources.resolve() / f"{name}-{key[:16]}"
-    if not folder.is_dir():
-        with disk_errors(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            unpacked = unpack(path, folder, limits, name_encoding=spec.name_encoding)
-        if unpacked.junk:
-            report.notes.append(f"{name}: {unpacked.junk} members of no use (such as __MACOSX) were left out")
-    return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
 
 
 def _hashes(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:

@@ -57,10 +57,6 @@ conversation:
         "demo.md:3: pretty_name: the key stands twice; the first one is on line 2",
         "demo.md:4: configs: this key is computed from the shards (remove it from the human part)",
         "demo.yaml:3: soruces: unknown key (did you mean 'sources'?)",
-        (
-            "demo.yaml:5: sources.mine: the key 'path' is missing (known: credit, license, max_members, max_ratio, "
-            "max_unpacked, name_encoding, path)"
-        ),
         "demo.yaml:5: sources.mine.pth: unknown key (did you mean 'path'?)",
         "demo.yaml:6: sources.other.license: 4 is not allowed here; wanted: a text (in quotes it is a text: '4')",
         (

@@ -1,0 +1,109 @@
+"""The places of sources: a folder or file of this machine, a repository of a hub, a URL; one after the other."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any, cast
+
+from pipeline.errors import SourceError
+from pipeline.manifest import fingerprint
+from pipeline.network.urls import hide_secrets, parse_url
+from pipeline.recipe_spec import HUBS
+from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
+from pipeline.sources.hub import HubName, HubRepo, snapshot
+from pipeline.workspace import disk_errors, writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.build import Build
+    from pipeline.recipe_spec import PlaceSpec
+    from pipeline.report import StageReport
+
+VERSION = 1
+
+
+def bring_source(build: Build, name: str, report: StageReport) -> tuple[Path, dict[str, Any]]:
+    """Return the folder that a source's files are in, and what the manifest says of it.
+
+    Raises:
+        SourceError: it can be had from none of its places.
+    """
+    failed: list[tuple[PlaceSpec, SourceError]] = []
+    for place in build.recipe.places(name):
+        try:
+            found = _bring(build, name, place, report)
+        except SourceError as error:
+            failed.append((place, error))
+        else:
+            report.notes += [f"{name}: {_shown(other)} cannot be had: {error.what}" for other, error in failed]
+            return found
+    if len(failed) == 1:
+        raise failed[0][1]
+    told = "\n".join(f"  {_shown(place)}: {error.what}" for place, error in failed)
+    raise SourceError(f"source {name!r} can be had from none of its places:\n{told}", hint=failed[0][1].hint)
+
+
+def _shown(place: PlaceSpec) -> str:
+    return f"{place.kind}: {hide_secrets(getattr(place, place.kind))}"
+
+
+def _bring(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
+    if place.path is not None:
+        return _local(build, name, (build.recipe.path.parent / place.path).resolve(), report)
+    if place.kind in HUBS:
+        return _repository(build, place)
+    return _download(build, name, place, report)
+
+
+def _local(build: Build, name: str, path: Path, report: StageReport) -> tuple[Path, dict[str, Any]]:
+    if path.is_dir():
+        return path, {"kind": "folder"}
+    if not path.is_file():
+        raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
+    if not is_archive(path):
+        return path.parent, {"kind": "file"}
+    try:
+        sha256, size = build.store.hashes_of([path])[path]
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}", hint="put it back and run it again") from None
+    return _unpacked(build, name, path, sha256, report), {"kind": "archive", "sha256": sha256, "bytes": size}
+
+
+def _unpacked(build: Build, name: str, path: Path, sha256: str, report: StageReport) -> Path:
+    spec = build.recipe.sources[name]
+    limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
+    key = fingerprint(VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding)
+    folder = build.workspace.sources.resolve() / f"{name}-{key[:16]}"
+    if not folder.is_dir():
+        with disk_errors(folder):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            unpacked = unpack(path, folder, limits, name_encoding=spec.name_encoding)
+        if unpacked.junk:
+            report.notes.append(f"{name}: {unpacked.junk} members of no use (such as __MACOSX) were left out")
+    return folder
+
+
+def _repository(build: Build, place: PlaceSpec) -> tuple[Path, dict[str, Any]]:
+    identity = getattr(place, place.kind)
+    repo = HubRepo(hub=cast("HubName", place.kind), id=identity, revision=place.revision)
+    folder = build.workspace.cache / "hub" / place.kind / identity.replace("/", "--")
+    found = snapshot(repo, place.files, folder, offline=build.remote.offline)
+    return found.folder, {"kind": place.kind, "repository": identity, "commit": found.commit}
+
+
+def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
+    assert place.url is not None
+    url = parse_url(place.url)
+    entry = build.remote.source(url, sha256=place.sha256, row=f"source {name}")
+    assert entry.sha256 is not None
+    path = build.store.object_path(entry.sha256)
+    told = {"kind": "url", "url": url.shown, "sha256": entry.sha256, "bytes": entry.bytes}
+    if is_archive(path):
+        return _unpacked(build, name, path, entry.sha256, report), told
+    folder = build.workspace.sources.resolve() / f"{name}-{fingerprint(VERSION, url.key, entry.sha256)[:16]}"
+    file = folder / (url.name or name)
+    if not file.is_file():
+        with writing(file) as temporary:  # no link: nobody who edits it should change the object
+            shutil.copyfile(path, temporary)
+    return folder, told
