@@ -288,15 +288,17 @@ def _check_end(file: BinaryIO, head: bytes) -> None:
 def _end_of_boxes(file: BinaryIO) -> int:
     """Return where the last box with media of an MP4 ends (ISO 14496-12, 4.2); behind it may stand anything."""
     place = end = 0
-    while True:
+    whole = file.seek(0, os.SEEK_END)
+    while place < whole:
         file.seek(place)
         box = file.read(16)
         size = int.from_bytes(box[8:16] if box[:4] == b"\0\0\0\1" else box[:4], "big")
         if size < 8:
-            return end
+            break
         place += size
         if box[4:8] in _MEDIA_BOXES:
             end = place
+    return end
 
 
 def _vint(data: bytes) -> tuple[int, int]:

@@ -1,29 +1,30 @@
 """Fetching many URLs: each host its turn, each failure its number of tries, and every file whole or not at all.
 
 Requests run in a thread of their own with one event loop. What arrives waits there for its judge: who takes a file
-tells whether it is let in (`Arrived.store`) or not (`Arrived.refuse`), and until then no other process fetches it.
+tells whether it is let in (`Arrived.stored`) or not (`Arrived.refused`), and until it is `done` no other process
+fetches it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
 import random
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
 
 from pipeline.network.addresses import GuardedResolver
 from pipeline.network.failure import FetchError
 from pipeline.network.hosts import REFUSALS, Host
-from pipeline.network.ledger import Entry, Ledger
+from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger
 from pipeline.network.partial import Partial
+from pipeline.network.proxies import proxy_hosts
 from pipeline.network.transfer import Reply, transfer
 
 if TYPE_CHECKING:
@@ -39,14 +40,13 @@ if TYPE_CHECKING:
 
 UNJUDGED = 256
 """Files that wait for their judge at the most: each holds an open file."""
-TAKEN = 64
-"""Results given at a time, at the most."""
+TAKEN, GATHER_SECONDS = 64, 0.05
+"""Results given at a time at the most, and how long it is waited for so many: judging them one by one takes longer."""
 WORTH_A_TRY = 100_000
 """Bytes that a request must bring, although it breaks off, for its try not to count."""
 MOST_TRIES = 10
 """Times the number of tries that a file may have whose body breaks off but grows."""
 AGENT = "shardwright"
-_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +62,23 @@ class Arrived:
     _partial: Partial
     _judged: Callable[[], None]
 
-    def store(self, path: Path, remember: Callable[[Entry], object]) -> None:
-        """Let it in: move it to the object it is, and write that down before any other process looks."""
+    def stored(self, path: Path) -> Entry:
+        """Let it in: move it to the object it is; returns what the ledger must say before `done` is called."""
         self._partial.move_to(path)
-        remember(self._entry(sha256=self.sha256, bytes=self.bytes))
-        self._done()
+        return self._entry(sha256=self.sha256, bytes=self.bytes)
 
-    def refuse(self, reason: str, message: str, remember: Callable[[Entry], object]) -> None:
-        """Do not let it in; it stays so until somebody says to try again."""
-        remember(self._entry(reason=reason, lasts="lasting", message=message))
-        self._partial.drop()
-        self._done()
+    def refused(self, reason: str, message: str, *, lasting: bool = True) -> Entry:
+        """Do not let it in; returns what the ledger must say before `done` is called."""
+        self._partial.restart()
+        return self._entry(reason=reason, lasts=LASTING if lasting else PASSING, message=message)
 
     def forget(self) -> None:
         """Drop it without a word, to fetch it again."""
-        self._partial.drop()
-        self._done()
+        self._partial.restart()
+        self.done()
 
-    def _done(self) -> None:
+    def done(self) -> None:
+        """Let other processes go on with its URL."""
         self._partial.release()
         self._judged()
 
@@ -107,7 +106,7 @@ class Failed:
             shown=url.shown,
             host=url.host,
             reason=error.reason,
-            lasts="lasting" if error.lasting else "passing",
+            lasts=LASTING if error.lasting else PASSING,
             message=error.message,
             http=error.http,
             tries=self.tries,
@@ -178,10 +177,12 @@ class Fetcher:
             done = False
             while not done:
                 some = [results.get()]
-                while len(some) < TAKEN and not results.empty():
-                    some.append(results.get())
-                done = some[-1] is None or isinstance(some[-1], BaseException)
-                yield [result for result in some if isinstance(result, (Arrived, Failed, Known))]
+                until = time.monotonic() + GATHER_SECONDS
+                with suppress(queue.Empty):
+                    while len(some) < TAKEN and isinstance(some[-1], Result):
+                        some.append(results.get(timeout=max(0.0, until - time.monotonic())))
+                done = not isinstance(some[-1], Result)
+                yield [result for result in some if isinstance(result, Result)]
                 if isinstance(some[-1], BaseException):
                     raise some[-1]
         finally:
@@ -203,9 +204,7 @@ class Fetcher:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             limits = self._limits
-            # a proxy that the user set may be on private ground; it is not a stranger's choice
-            proxies = {urlsplit(os.environ.get(name, "")).hostname for name in (*_PROXIES, *map(str.upper, _PROXIES))}
-            allowed = limits.allow_hosts | {proxy for proxy in proxies if proxy}
+            allowed = limits.allow_hosts | proxy_hosts()
             connector = aiohttp.TCPConnector(
                 limit=0,
                 resolver=GuardedResolver(allowed, self._resolver),
@@ -217,7 +216,6 @@ class Fetcher:
                 headers={"User-Agent": AGENT},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                trust_env=True,
                 read_bufsize=1 << 18,
             )
         return self._session
@@ -274,7 +272,7 @@ class Fetcher:
             # another process may have stored it since the ledger was looked at
             entry = ledger.entries([url.key]).get(url.key)
             if entry is not None and entry.sha256 is not None and self._is_known(entry):
-                partial.drop()
+                partial.release()
                 return Known(url, entry)
             result = await self._try(url, partial, places, media=media)
         except BaseException:

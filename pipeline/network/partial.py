@@ -41,7 +41,6 @@ class Partial:
 
     async def __aenter__(self) -> Self:
         with disk_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             while not self._take():  # noqa: ASYNC110  (another process has no event of ours)
                 await asyncio.sleep(LOOK_SECONDS)
             notes = read_json(self._notes) if os.fstat(self._handle).st_size else None
@@ -58,7 +57,12 @@ class Partial:
         self.release()
 
     def _take(self) -> bool:
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            handle = os.open(self.path, flags, 0o644)
+        except FileNotFoundError:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            handle = os.open(self.path, flags, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # it may have been moved away, or removed, since it was opened
@@ -117,15 +121,13 @@ class Partial:
     def move_to(self, path: Path) -> None:
         """Move the whole file to where it belongs; other processes are still kept waiting."""
         with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.replace(path)
+            try:
+                self.path.replace(path)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.replace(path)
             self._notes.unlink(missing_ok=True)
         self._moved = True
-
-    def drop(self) -> None:
-        """Remove what has arrived, since it is of no use."""
-        self.restart()
-        self.release()
 
     def release(self) -> None:
         """Let other processes go on; what is not worth to be resumed is removed."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RowRejected, SourceError
 from pipeline.media.examiners import Order
-from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger
+from pipeline.network.ledger import LASTING, Entry, Ledger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.media.examiners import Examiners
-    from pipeline.media.facts import Kind
+    from pipeline.media.facts import Kind, MediaFacts
     from pipeline.media.store import MediaStore
     from pipeline.network.fetcher import Arrived, Fetcher
     from pipeline.network.limits import FetchLimits
@@ -142,14 +142,13 @@ class RemoteMedia:
         return entry
 
     def _let_in(self, file: Arrived, sha256: str | None, row: str) -> None:
-        def remember(entry: Entry) -> None:
-            self.ledger.remember([replace(entry, row=row)])
-
-        if sha256 is not None and file.sha256 != sha256:
-            what = f"{file.url.shown}: the file has the sha256 {file.sha256}, and the recipe says {sha256}"
-            file.refuse("fetch.hash", what, remember)
+        wrong = sha256 is not None and file.sha256 != sha256
+        what = f"{file.url.shown}: the file has the sha256 {file.sha256}, and the recipe says {sha256}"
+        entry = file.refused("fetch.hash", what) if wrong else file.stored(self.store.object_path(file.sha256))
+        self.ledger.remember([replace(entry, row=row)])
+        file.done()
+        if wrong:
             raise SourceError(what, hint="look whether the file was replaced, and correct `sha256`")
-        file.store(self.store.object_path(file.sha256), remember)
         self.fetched += 1
 
     def bring(self, wanted: dict[WebUrl, Want]) -> None:
@@ -192,29 +191,29 @@ class RemoteMedia:
         for file in arrived:
             want = wanted[file.url]
             orders.append(Order(path=file.path, kind=want.kind, depth=want.depth, size=file.bytes, sha256=file.sha256))
-        facts: dict[tuple[Kind, Depth], list[tuple[str, object]]] = {}
+        facts: dict[tuple[Kind, Depth], list[tuple[str, MediaFacts | RowRejected]]] = {}
+        judged: list[Entry] = []
         for examined in self.examiners.examine(orders, advance=lambda _: None):
-            file = by_path.pop(examined.order.path)
-            want = wanted[file.url]
-
-            def remember(entry: Entry, row: str = want.row) -> None:
-                self.ledger.remember([replace(entry, row=row)])
-
-            found = examined.found
+            file = by_path[examined.order.path]
+            want, found = wanted[file.url], examined.found
             if not isinstance(found, RowRejected):
-                file.store(self.store.object_path(file.sha256), remember)
+                entry = file.stored(self.store.object_path(file.sha256))
                 facts.setdefault((want.kind, want.depth), []).append((file.sha256, found))
                 self.fetched += 1
-            elif found.code in OF_THIS_MACHINE:
-                file.forget()
-                remember(_not_judged(file, found))
-            elif file.url not in seen:
+            elif found.code not in OF_THIS_MACHINE and file.url not in seen:
                 again[file.url] = file.sha256
                 file.forget()
+                del by_path[examined.order.path]
+                continue
             else:
-                file.refuse(found.code, f"{file.url.shown}: {found.message}", remember)
+                message = f"{file.url.shown}: {found.message}"
+                entry = file.refused(found.code, message, lasting=found.code not in OF_THIS_MACHINE)
+            judged.append(replace(entry, row=want.row))
         for (kind, depth), entries in facts.items():
-            self.store.remember_facts(entries, kind, depth)  # type: ignore[arg-type]
+            self.store.remember_facts(entries, kind, depth)
+        self.ledger.remember(judged)
+        for file in by_path.values():
+            file.done()
         return again
 
 
@@ -223,16 +222,3 @@ def rejected(url: WebUrl, entry: Entry | None) -> RowRejected:
     if entry is None or entry.reason is None:
         return RowRejected(OFFLINE, f"{url.shown} is not in the cache, and this build is offline")
     return RowRejected(entry.reason, entry.message or url.shown)
-
-
-def _not_judged(file: Arrived, found: RowRejected) -> Entry:
-    return Entry(
-        key=file.url.key,
-        shown=file.url.shown,
-        host=file.url.host,
-        reason=found.code,
-        lasts=PASSING,
-        message=f"{file.url.shown}: {found.message}",
-        http=file.reply.http,
-        tries=file.tries,
-    )

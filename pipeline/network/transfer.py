@@ -22,6 +22,7 @@ from yarl import URL
 from pipeline.errors import RowRejected
 from pipeline.network.addresses import ForbiddenAddressError, check_host
 from pipeline.network.failure import FetchError
+from pipeline.network.proxies import proxy_for
 from pipeline.network.urls import WebUrl, hide_secrets, parse_url
 
 if TYPE_CHECKING:
@@ -92,7 +93,9 @@ async def _follow(
             headers |= {"Range": f"bytes={partial.size}-", "If-Range": partial.validator}
         elif partial.size:
             partial.restart()
-        async with session.get(URL(here.request, encoded=True), headers=headers, allow_redirects=False) as response:
+        proxy = proxy_for(here.scheme, here.host)
+        target = URL(here.request, encoded=True)
+        async with session.get(target, headers=headers, allow_redirects=False, proxy=proxy) as response:
             if response.status not in _REDIRECTS:
                 return await _receive(response, url, partial, limits, media=media)
             location = response.headers.get("Location", "")

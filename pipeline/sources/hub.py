@@ -1,0 +1,94 @@
+"""Dataset repositories of Hugging Face and ModelScope as sources, through the hubs' own clients.
+
+A snapshot is a folder of real files: those of one commit that match the patterns, each checked against what the hub
+lists. `hub_shelf.py` says how it lies on the disk. Environment variables mean what they mean to the clients.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.sources.hub_listing import HubName, HubRepo, ListedFile, Listing, checked_patterns, matching
+from pipeline.sources.hub_retry import with_tries
+from pipeline.sources.hub_shelf import Download, HubSnapshot, Shelf
+from pipeline.sources.hub_url import parse_hub_url
+from pipeline.workspace import disk_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pipeline.sources.hub_client import HubClient
+
+__all__ = ["HubName", "HubRepo", "HubSnapshot", "ListedFile", "Listing", "list_repo", "parse_hub_url", "snapshot"]
+
+
+def list_repo(repo: HubRepo, *, token: str | None = None) -> Listing:
+    """Return the commit that a revision is at, and all its files, without downloading any.
+
+    Raises:
+        SourceError: the repository cannot be read; says why and what to do.
+    """
+    client = _client(repo, token)
+    return _listed(client, _current(client))
+
+
+def snapshot(
+    repo: HubRepo,
+    patterns: Sequence[str],
+    folder: Path,
+    *,
+    offline: bool = False,
+    max_bytes: int | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> HubSnapshot:
+    """Return the files of a repository that match the patterns; what is there and whole is not downloaded again.
+
+    Asks for the commit of a branch or tag with one request, and of a full commit id with none. `advance` is called with
+    the bytes of each file that has come, in the thread of the caller.
+
+    Raises:
+        SourceError: the repository or one of its files cannot be had, or is not what the hub says.
+        WorkspaceError: the disk is full, read-only or forbidden.
+    """
+    shelf = Shelf(folder=folder, repo=repo, patterns=checked_patterns(patterns))
+    with disk_errors(folder):
+        if offline or _is_offline(repo):
+            return shelf.without_network()
+        if repo.pinned and (found := shelf.finished(repo.pinned)):
+            return found
+        client = _client(repo, None)
+        commit = _current(client)
+        if commit is None or (found := shelf.finished(commit)) is None:
+            listing = _listed(client, commit)
+            if (found := shelf.finished(listing.commit)) is None:
+                files = matching(repo, listing, shelf.patterns)
+                found = shelf.fill(Download(client=client, commit=listing.commit, files=files), max_bytes, advance)
+        shelf.note_latest(found.commit)
+        return found
+
+
+def _client(repo: HubRepo, token: str | None) -> HubClient:
+    if repo.hub == "huggingface":
+        from pipeline.sources.hub_huggingface import HuggingFace
+
+        return HuggingFace(repo, token)
+    from pipeline.sources.hub_modelscope import ModelScope
+
+    return ModelScope(repo, token)
+
+
+def _is_offline(repo: HubRepo) -> bool:
+    if repo.hub == "huggingface":
+        from pipeline.sources.hub_huggingface import is_offline
+
+        return is_offline()
+    return False
+
+
+def _current(client: HubClient) -> str | None:
+    return with_tries(lambda _: client.commit(), client.failure)
+
+
+def _listed(client: HubClient, commit: str | None) -> Listing:
+    return with_tries(lambda _: client.listing(commit), client.failure)
