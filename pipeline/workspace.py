@@ -211,6 +211,19 @@ def remove_leftovers(folder: Path, keep: set[Path]) -> None:
 
 
 @contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder of a cache for this process, after any other that holds it."""
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder for this process alone, and remove what a killed holder was writing in it.
 

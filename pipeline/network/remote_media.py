@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Self
 
 from pipeline.errors import RowRejected, SourceError
 from pipeline.media.examiners import Order
+from pipeline.network.hub_media import bring_from_hub, by_repository
 from pipeline.network.ledger import LASTING, Entry, Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.media.facts import Kind, MediaFacts
     from pipeline.media.store import MediaStore
     from pipeline.network.fetcher import Arrived, Fetcher
+    from pipeline.network.hub_media import FromHub
     from pipeline.network.limits import FetchLimits
     from pipeline.network.urls import WebUrl
     from pipeline.recipe_spec import Depth
@@ -160,13 +162,22 @@ class RemoteMedia:
             return
         # URLs that differ in their signatures alone are one
         wanted = {url: wanted[url] for url in {url.key: url for url in reversed(wanted)}.values()}
+        rows = {url.key: want.row for url, want in wanted.items()}
+        self._tried |= rows.keys()
+        for repo, paths in by_repository(wanted).items():
+            for brought in bring_from_hub(repo, paths, self.cache, self.limits):
+                self.ledger.remember(replace(entry, row=rows[entry.key]) for entry in brought.lost)
+                # what a hub lists is what came, so it is not fetched once more
+                self._judge(brought.files, wanted, dict.fromkeys(wanted, ""))
+            wanted = {url: want for url, want in wanted.items() if url not in paths}
+        if not wanted:
+            return
         if self._fetcher is None:
             from pipeline.network.fetcher import Fetcher  # late: builds without URLs need none of it
 
             self._fetcher = self._stack.enter_context(Fetcher(self.cache, self.limits, is_known=self._is_there))
         doubtful = self._fetch(wanted, {})
         self._fetch({url: wanted[url] for url in doubtful}, doubtful)
-        self._tried |= {url.key for url in wanted}
 
     def _fetch(self, wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]) -> dict[WebUrl, str]:
         """Fetch URLs; `seen` holds the hashes of those that were refused before. Returns those to fetch once more."""
@@ -183,7 +194,9 @@ class RemoteMedia:
             again |= self._judge(arrived, wanted, seen)
         return again
 
-    def _judge(self, arrived: list[Arrived], wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]) -> dict[WebUrl, str]:
+    def _judge(
+        self, arrived: Sequence[Arrived | FromHub], wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]
+    ) -> dict[WebUrl, str]:
         """Look into files and let them in or not; returns those to fetch once more, with their hashes."""
         again: dict[WebUrl, str] = {}
         by_path = {file.path: file for file in arrived}

@@ -129,8 +129,7 @@ def matching(repo: HubRepo, listing: Listing, patterns: Sequence[str]) -> dict[s
     return {path: listing.files[path] for path in sorted(found)}
 
 
-def _matches(names: Iterable[str], pattern: str) -> list[str]:
-    names = list(names)
+def _matches(names: dict[str, ListedFile], pattern: str) -> list[str]:
     exact = str(PurePosixPath(pattern))
     if exact in names:
         return [exact]

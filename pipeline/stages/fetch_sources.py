@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SourceError
@@ -14,10 +11,9 @@ from pipeline.network.urls import hide_secrets, parse_url
 from pipeline.recipe_spec import HUBS
 from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
 from pipeline.sources.hub import HubName, HubRepo, snapshot
-from pipeline.workspace import disk_errors, writing
+from pipeline.workspace import alone, disk_errors, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.build import Build
@@ -92,22 +88,9 @@ def _repository(build: Build, place: PlaceSpec) -> tuple[Path, dict[str, Any]]:
     identity = getattr(place, place.kind)
     repo = HubRepo(hub=cast("HubName", place.kind), id=identity, revision=place.revision)
     folder = build.workspace.cache / "hub" / place.kind / identity.replace("/", "--")
-    with _alone(folder):
+    with alone(folder):
         found = snapshot(repo, place.files, folder, offline=build.remote.offline)
     return found.folder, {"kind": place.kind, "repository": identity, "commit": found.commit}
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Wait until no other build fills a folder of snapshots."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:

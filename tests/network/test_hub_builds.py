@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tests.network.hf_double import HuggingFaceDouble
 from tests.network.hub_server import Fault
 from tests.network.ms_double import ModelScopeDouble
-from tests.project import png
+from tests.project import MEDIA, png
 
 if TYPE_CHECKING:
     from tests.project import Project
@@ -118,16 +118,55 @@ def test_modelscope_when_hugging_face_is_down(project: Project) -> None:
     assert pictures(project) == {n: png(n) for n in range(6)}
 
 
+def test_links_into_another_repository(project: Project) -> None:
+    """As in VideoFeedback: rows of one repository link to clips of another; one listing serves them all."""
+    clips = ["video_0.mov", "video_90.mov", "unordered.mov", "h265_video.mp4"]
+    names = [*clips, "gone.mp4", "video_0.mov", "page.mp4"]
+    with HuggingFaceDouble() as hub:
+        links = [f"{hub.endpoint}/datasets/bob/clips/resolve/main/c/{name}?download=true" for name in names]
+        rows = [{"video link": link, "n": n} for n, link in enumerate(links)]
+        hub.repo(NAME, {"train/rows.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()})
+        files = {f"c/{name}": (MEDIA / name).read_bytes() for name in clips}
+        hub.repo("bob/clips", {**files, "c/page.mp4": b"<html>", **{f"d/{n}.mp4": b"x" for n in range(50)}})
+        hub.faults = [Fault(r"video_0\.mov", status=503, times=2)]
+        splits = {"train": {"files": "train/*.jsonl"}}
+        recipe = {
+            "sources": {"repo": {"huggingface": NAME}},
+            "configs": {"default": {"splits": splits}},
+            "media": {"video": {"from": "video link"}},
+        }
+        project.write(recipe, {"video": "video", "n": "int64"})
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 0, done.stderr
+        assert not hub.asked(r"/resolve/.*/d/")
+        assert len(hub.asked("bob/clips/tree")) <= 2
+        asked = len(hub.log)
+        (project.work / "plan").rename(project.root / "old-plan")
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 0, done.stderr
+        assert not [request for request in hub.log[asked:] if "bob/clips" in request.path]
+    published = {row["n"]: row["video"] for row in project.split("train").to_pylist()}
+    expected = {n: {"bytes": files[f"c/{name}"], "path": name} for n, name in enumerate(names) if f"c/{name}" in files}
+    assert published == expected
+    assert project.reasons() == [("train/rows.jsonl", 5, "fetch.status"), ("train/rows.jsonl", 7, "media.kind")]
+    left = list((project.root / "cache" / "hub" / "media").rglob("*.m*"))
+    assert left == []
+    for folder in ("work", "out"):
+        (project.root / folder).rename(project.root / f"old-{folder}")
+    assert build(project, "--offline", HF_ENDPOINT="http://127.0.0.1:9").returncode == 0
+
+
 def test_faults_of_a_hub(project: Project) -> None:
     """Busy answers, cut bodies and wrong bytes of a hub are tried again; what arrives is what the hub lists."""
     write(project, huggingface=NAME, files=["train/*", "images/*"])
     with HuggingFaceDouble() as hub:
         hub.repo(NAME, FILES)
         hub.faults = [
-            Fault("GET", r"images/1\.png", status=503, times=2),
-            Fault("GET", r"images/2\.png", cut=20, times=1),
-            Fault("GET", r"train/rows\.jsonl", status=500, times=1),
+            Fault("/_cdn/", status=503, times=2),
+            Fault("/_cdn/", cut=20, times=1, after=3),
+            Fault(r"train/rows\.jsonl", status=500, times=1),
         ]
         done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert [fault.times for fault in hub.faults] == [0, 0, 0]
     assert done.returncode == 0, done.stderr
     assert pictures(project) == {n: png(n) for n in range(6)}
