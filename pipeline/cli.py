@@ -320,6 +320,8 @@ def _run(
     from pipeline.run import Folders, build_dataset
 
     retry = more.pop("retry", None) is not None
+    if more.get("retry_status") is not None and not retry:
+        raise UsageError("--status stands beside --retry", hint="write --retry failed --status NUMBER")
     report = build_dataset(
         recipe,
         Folders(work=work, out=out, cache=cache),
