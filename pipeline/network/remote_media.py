@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
@@ -89,7 +90,8 @@ class RemoteMedia:
     def _is_there(self, entry: Entry) -> bool:
         assert entry.sha256 is not None
         try:
-            return self.store.object_path(entry.sha256).stat().st_size == entry.bytes
+            # for every URL of every build, and half the time of Path.stat
+            return os.stat(f"{self.store.objects}/{entry.sha256[:2]}/{entry.sha256}").st_size == entry.bytes  # noqa: PTH116
         except OSError:
             return False
 

@@ -148,6 +148,7 @@ def looks_like_url(value: str) -> bool:
     return WEB.match(value) is not None
 
 
+@lru_cache(maxsize=16_384)  # the rows of a batch and more: one value is looked at again and again
 def parse_url(value: str) -> WebUrl:
     """Take a URL apart, or raise `RowRejected` with the code `media.url`.
 
