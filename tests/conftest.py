@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default")
-"""`fuzz`, as `make fuzz` has it: every property test with many more examples than it asks for itself. `ci` draws the same
-examples every time, so that a run tells about the change and not about the draw."""
+"""`fuzz`, as `make fuzz` has it: every property test with many more examples than it asks for itself. `ci` draws the
+same examples every time, so that a run tells about the change and not about the draw."""
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "5000"))
 """Examples of one property test in the profile `fuzz`."""
 
