@@ -57,8 +57,6 @@ class RemoteMedia:
     """Whether lasting failures are tried again."""
     retry_status: int | None = None
     """Only those that a server answered so."""
-    fetched: int = 0
-    """Files let in by this build."""
     missing: list[str] = field(default_factory=list)
     """Rows and URLs that a build without the network wants."""
     _ledger: Ledger | None = None
@@ -153,7 +151,6 @@ class RemoteMedia:
         file.done()
         if wrong:
             raise SourceError(what, hint="look whether the file was replaced, and correct `sha256`")
-        self.fetched += 1
 
     def bring(self, wanted: dict[WebUrl, Want]) -> None:
         """Fetch URLs, look into what comes, and write down what became of each.
@@ -170,7 +167,7 @@ class RemoteMedia:
             for brought in bring_from_hub(repo, paths, self.cache, self.limits):
                 self.ledger.remember(replace(entry, row=rows[entry.key]) for entry in brought.lost)
                 # what a hub lists is what came, so it is not fetched once more
-                self._judge(brought.files, wanted, dict.fromkeys(wanted, ""))
+                self._judge(brought.files, wanted, once_more=False)
             wanted = {url: want for url, want in wanted.items() if url not in paths}
         if not wanted:
             return
@@ -178,56 +175,56 @@ class RemoteMedia:
             from pipeline.network.fetcher import Fetcher  # late: builds without URLs need none of it
 
             self._fetcher = self._stack.enter_context(Fetcher(self.cache, self.limits, is_known=self._is_there))
-        doubtful = self._fetch(wanted, {})
-        self._fetch({url: wanted[url] for url in doubtful}, doubtful)
+        doubtful = self._fetch(wanted, once_more=True)
+        self._fetch({url: wanted[url] for url in doubtful}, once_more=False)
 
-    def _fetch(self, wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]) -> dict[WebUrl, str]:
-        """Fetch URLs; `seen` holds the hashes of those that were refused before. Returns those to fetch once more."""
+    def _fetch(self, wanted: dict[WebUrl, Want], *, once_more: bool) -> list[WebUrl]:
+        """Fetch URLs; returns those that a probe refused and that are to be fetched once more."""
         from pipeline.network.fetcher import Arrived, Failed
 
         assert self._fetcher is not None
-        again: dict[WebUrl, str] = {}
+        again: list[WebUrl] = []
         for results in self._fetcher.fetch(list(wanted)):
-            rows = {result.url.key: wanted[result.url].row for result in results}
             self.ledger.remember(
-                replace(result.entry, row=rows[result.url.key]) for result in results if isinstance(result, Failed)
+                replace(result.entry, row=wanted[result.url].row) for result in results if isinstance(result, Failed)
             )
             arrived = [result for result in results if isinstance(result, Arrived)]
-            again |= self._judge(arrived, wanted, seen)
+            again += self._judge(arrived, wanted, once_more=once_more)
         return again
 
     def _judge(
-        self, arrived: Sequence[Arrived | FromHub], wanted: dict[WebUrl, Want], seen: dict[WebUrl, str]
-    ) -> dict[WebUrl, str]:
-        """Look into files and let them in or not; returns those to fetch once more, with their hashes."""
-        again: dict[WebUrl, str] = {}
-        by_path = {file.path: file for file in arrived}
-        orders = []
+        self, arrived: Sequence[Arrived | FromHub], wanted: dict[WebUrl, Want], *, once_more: bool
+    ) -> list[WebUrl]:
+        """Look into files and let them in or not; returns those that are to be fetched `once_more`."""
+        again: list[WebUrl] = []
+        # several URLs may mean one file of a hub
+        waiting: dict[Order, list[Arrived | FromHub]] = {}
         for file in arrived:
             want = wanted[file.url]
-            orders.append(Order(path=file.path, kind=want.kind, depth=want.depth, size=file.bytes, sha256=file.sha256))
+            order = Order(path=file.path, kind=want.kind, depth=want.depth, size=file.bytes, sha256=file.sha256)
+            waiting.setdefault(order, []).append(file)
         facts: dict[tuple[Kind, Depth], list[tuple[str, MediaFacts | RowRejected]]] = {}
         judged: list[Entry] = []
-        for examined in self.examiners.examine(orders, advance=lambda _: None):
-            file = by_path[examined.order.path]
-            want, found = wanted[file.url], examined.found
-            if not isinstance(found, RowRejected):
-                entry = file.stored(self.store.object_path(file.sha256))
-                facts.setdefault((want.kind, want.depth), []).append((file.sha256, found))
-                self.fetched += 1
-            elif found.code not in OF_THIS_MACHINE and file.url not in seen:
-                again[file.url] = file.sha256
-                file.forget()
-                del by_path[examined.order.path]
-                continue
-            else:
-                message = f"{file.url.shown}: {found.message}"
-                entry = file.refused(found.code, message, lasting=found.code not in OF_THIS_MACHINE)
-            judged.append(replace(entry, row=want.row))
+        done: list[Arrived | FromHub] = []
+        for examined in self.examiners.examine(waiting, advance=lambda _: None):
+            order, found = examined.order, examined.found
+            lasting = isinstance(found, RowRejected) and found.code not in OF_THIS_MACHINE
+            for file in waiting[order]:
+                if lasting and once_more:
+                    again.append(file.url)
+                    file.forget()
+                    continue
+                if isinstance(found, RowRejected):
+                    entry = file.refused(found.code, f"{file.url.shown}: {found.message}", lasting=lasting)
+                else:
+                    entry = file.stored(self.store.object_path(file.sha256))
+                    facts.setdefault((order.kind, order.depth), []).append((file.sha256, found))
+                judged.append(replace(entry, row=wanted[file.url].row))
+                done.append(file)
         for (kind, depth), entries in facts.items():
             self.store.remember_facts(entries, kind, depth)
         self.ledger.remember(judged)
-        for file in by_path.values():
+        for file in done:
             file.done()
         return again
 

@@ -170,3 +170,18 @@ def test_faults_of_a_hub(project: Project) -> None:
         assert [fault.times for fault in hub.faults] == [0, 0, 0]
     assert done.returncode == 0, done.stderr
     assert pictures(project) == {n: png(n) for n in range(6)}
+
+
+def test_two_links_to_one_file(project: Project) -> None:
+    """Links that are written differently and mean one file of a repository both get it."""
+    with HuggingFaceDouble() as hub:
+        hub.repo("bob/clips", {"a.png": png(1)})
+        base = f"{hub.endpoint}/datasets/bob/clips"
+        links = [f"{base}/resolve/main/a.png", f"{base}/resolve/main/a.png?download=true", f"{base}/blob/main/a.png"]
+        project.rows("rows.jsonl", [{"image": link, "n": n} for n, link in enumerate(links)])
+        project.write(
+            {"configs": {"default": {"splits": {"train": {"files": "rows.jsonl"}}}}}, {"image": "image", "n": "int64"}
+        )
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+    assert done.returncode == 0, done.stderr
+    assert pictures(project) == {n: png(1) for n in range(3)}
