@@ -24,6 +24,7 @@ from pipeline.load_recipe import load_recipe
 from pipeline.recipe_spec import RecipeSpec
 from pipeline.schema import load_schema
 from pipeline.template import MAX_BITS, MAX_LENGTH, Expression, Template, is_template
+from tests.full_recipe import FULL, FULL_SCHEMA, places
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,45 +33,6 @@ ROOT = Path(__file__).parents[1]
 
 KINDS = ("recipe", "schema", "card", "three", "template", "expression", "document", "recipe-value", "schema-value")
 
-RECIPE: dict[str, Any] = {
-    "name": "demo",
-    "schema": "demo",
-    "card": "demo",
-    "sources": {"mine": {"path": "../source", "license": "cc0-1.0", "max_unpacked": "5GB", "max_ratio": 3}},
-    "configs": {
-        "default": {
-            "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "delimiter": ","},
-            "splits": {"train": 0.9, "test": {"last": 3}, "other": "rest", "asked": {"where": "a == 3"}},
-            "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
-            "fields": {
-                "text": {"from": "a", "default": "aa"},
-                "stars": {"from": "s", "parse": "integer", "thousands": ","},
-            },
-            "media": {"image": {"path": "{{ image }}.jpg", "missing": "reject", "within": "."}},
-            "curate": [{"drop_if": "stars < 3"}, {"image": {"min_width": 3}}, {"limit": 5, "seed": 1}],
-        },
-        "own": {"splits": {"train": {"files": "x.csv", "header": ["a", "b"]}}},
-    },
-    "fields": {"label": "{{ label }}"},
-    "media": {"images": {"from": "pictures"}},
-    "rejects": {"max_share": 0.5},
-    "curate": [{"deduplicate": ["text"]}, {"deduplicate": "media"}],
-    "shards": {"max_bytes": "500MB", "row_group_bytes": 100, "media": "embed"},
-}
-SCHEMA: dict[str, Any] = {
-    "name": "demo",
-    "columns": {
-        "image": "image",
-        "images": {"type": {"list": "image"}, "nullable": True, "max_length": 3},
-        "text": {"type": "string", "pattern": "a+", "min_length": 1},
-        "stars": {"type": "int64", "min": 1, "max": 5, "unique": True},
-        "label": {"class_label": ["cat", "dog"]},
-        "turns": {"list": {"struct": {"from": "string", "value": "string"}}},
-        "kind": {"type": "string", "values": ["a", "b"]},
-    },
-    "placeholders": [{"column": "text", "token": "<image>", "media": "images"}],
-    "conversation": [{"user": [{"image": "image"}, "{{ text }}"]}, {"assistant": "{{ label }}"}],
-}
 PLAIN_SCHEMA = (
     b"name: demo\ncolumns:\n  image: image\n  images: {list: image}\n  text: string\n  stars: int64\n"
     b"  label: {class_label: [cat, dog]}\n  kind: {type: string, nullable: true}\n"
@@ -103,7 +65,7 @@ _WORDS = (
     "¦endif¦set x =¦range(¦loop.¦macro m()¦endmacro¦filter upper¦namespace(¦''¦\"\"¦``¦99999999¦text¦items¦none"
     "¦is defined¦not ¦ in "
 )
-DICTIONARY = tuple(word.encode() for word in (*RECIPE, *RECIPE["configs"]["default"], *_WORDS.split("¦")))
+DICTIONARY = tuple(word.encode() for word in (*FULL, *FULL["configs"]["default"], *_WORDS.split("¦")))
 TEMPLATES = (
     "{{ text }}.jpg",
     "{{ n * 2 }}",
@@ -126,13 +88,7 @@ atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
-def _places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items: list[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else []
-    items = list(enumerate(value)) if isinstance(value, list) else items
-    return [place, *(found for key, inner in items for found in _places(inner, (*place, key)))]
-
-
-_RECIPE_PLACES, _SCHEMA_PLACES = _places(RECIPE)[1:], _places(SCHEMA)[1:]
+_RECIPE_PLACES, _SCHEMA_PLACES = places(FULL)[1:], places(FULL_SCHEMA)[1:]
 
 
 def seeds() -> Iterator[tuple[str, bytes]]:
@@ -145,9 +101,9 @@ def seeds() -> Iterator[tuple[str, bytes]]:
         yield f"{path.parent.name}-{path.name}", bytes([kind, 0]) + path.read_bytes()
     for path in sorted((ROOT / "tests" / "data" / "cards").glob("*.md")):
         yield f"cards-{path.name}", b"\2\0" + path.read_bytes()
-    three = b"\0".join([json.dumps(RECIPE, indent=1).encode(), json.dumps(SCHEMA).encode(), CARD.encode()])
+    three = b"\0".join([json.dumps(FULL, indent=1).encode(), json.dumps(FULL_SCHEMA).encode(), CARD.encode()])
     yield "three", b"\3\0" + three
-    yield "document", b"\6\0" + json.dumps(SCHEMA, indent=1).encode()
+    yield "document", b"\6\0" + json.dumps(FULL_SCHEMA, indent=1).encode()
     yield "anchors", b"\6\0a: &a {x: 1, y: [2, 3]}\nb: {<<: *a, z: 4}\nc: [*a, {<<: [*a, *a]}]\n? d\n: |\n  text\n"
     for number, source in enumerate(TEMPLATES):
         yield f"template-{number}", b"\4\0" + source.encode() + b"\0" + json.dumps(ROW).encode()
@@ -179,9 +135,9 @@ def check(data: bytes) -> None:
         recipe, schema, card, *_ = [*content.split(b"\0"), b"", b""]
         _check_three(recipe, schema, card)
     elif kind == "recipe-value":
-        _check_three(recipe=_changed(RECIPE, _RECIPE_PLACES[at % len(_RECIPE_PLACES)], content))
+        _check_three(recipe=_changed(FULL, _RECIPE_PLACES[at % len(_RECIPE_PLACES)], content))
     else:
-        _check_schema(_changed(SCHEMA, _SCHEMA_PLACES[at % len(_SCHEMA_PLACES)], content))
+        _check_schema(_changed(FULL_SCHEMA, _SCHEMA_PLACES[at % len(_SCHEMA_PLACES)], content))
 
 
 def _changed(document: Any, place: tuple[Any, ...], content: bytes) -> bytes:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import sqlite3
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import WorkspaceError
-from pipeline.workspace import disk_errors
+from pipeline.workspace import disk_errors, holding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -139,13 +137,5 @@ class Database:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Let no other process open or mend the file meanwhile: SQLite does not wait for a switch to WAL."""
-        folder = self._path.parent
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = self._path.with_suffix(".lock")
-            handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(handle)
+        with disk_errors(self._path.parent), holding(self._path.with_suffix(".lock")):
+            yield

@@ -211,13 +211,17 @@ def remove_leftovers(folder: Path, keep: set[Path]) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder of a cache for this process, after any other that holds it."""
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+def holding(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[None]:
+    """Hold a lock file of a cache as `flock` has it, after any other process that holds it.
+
+    Raises:
+        BlockingIOError: another process holds it, and `how` says LOCK_NB.
+    """
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, how)
         yield
     finally:
         os.close(handle)

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import WorkspaceError
 from pipeline.media.probe import hash_file
 from pipeline.row_file import read_batches, schema_of
-from pipeline.workspace import TEMPORARY, disk_errors, write_bytes
+from pipeline.workspace import TEMPORARY, disk_errors, holding, write_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,18 +98,12 @@ def _needed(cache: Path) -> set[str]:
 
 @contextmanager
 def _locked(cache: Path, how: int) -> Iterator[None]:
-    path = cache / "media" / "in_use.lock"
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(handle, how | fcntl.LOCK_NB)
+            stack.enter_context(holding(cache / "media" / "in_use.lock", how | fcntl.LOCK_NB))
         except BlockingIOError:
             raise WorkspaceError(
                 f"the store {cache} is in use by a build" if how == fcntl.LOCK_EX else f"the store {cache} is pruned",
                 hint="wait until that is done",
             ) from None
         yield
-    finally:
-        os.close(handle)

@@ -22,7 +22,7 @@ import aiohttp
 from pipeline.network.addresses import GuardedResolver
 from pipeline.network.failure import FetchError
 from pipeline.network.hosts import REFUSALS, Host
-from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger
+from pipeline.network.ledger import LASTING, PASSING, Entry, Ledger, entry_of
 from pipeline.network.partial import Partial
 from pipeline.network.proxies import proxy_hosts
 from pipeline.network.transfer import Reply, transfer
@@ -83,10 +83,7 @@ class Arrived:
         self._judged()
 
     def _entry(self, **more: Any) -> Entry:
-        url, reply = self.url, self.reply
-        return Entry(
-            key=url.key, shown=url.shown, host=url.host, http=reply.http, etag=reply.etag, tries=self.tries, **more
-        )
+        return entry_of(self.url, tries=self.tries, http=self.reply.http, etag=self.reply.etag, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +97,10 @@ class Failed:
     @property
     def entry(self) -> Entry:
         """What the ledger should say."""
-        url, error = self.url, self.error
-        return Entry(
-            key=url.key,
-            shown=url.shown,
-            host=url.host,
-            reason=error.reason,
-            lasts=LASTING if error.lasting else PASSING,
-            message=error.message,
-            http=error.http,
-            tries=self.tries,
+        error = self.error
+        lasts = LASTING if error.lasting else PASSING
+        return entry_of(
+            self.url, tries=self.tries, reason=error.reason, lasts=lasts, message=error.message, http=error.http
         )
 
 
@@ -267,7 +258,7 @@ class Fetcher:
         self, url: WebUrl, places: asyncio.Semaphore, ledger: Ledger, released: Callable[[], None], *, media: bool
     ) -> Result:
         partial = Partial(self._cache / "media" / "partial", url.key)
-        await partial.__aenter__()
+        await partial.take()
         try:
             # another process may have stored it since the ledger was looked at
             entry = ledger.entries([url.key]).get(url.key)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import SourceError
 from pipeline.media.probe import hash_file
-from pipeline.network.ledger import LASTING, PASSING, Entry
+from pipeline.network.ledger import LASTING, PASSING, Entry, entry_of
 from pipeline.sources.hub import HubRepo, list_repo, parse_hub_url, snapshot
-from pipeline.workspace import alone, disk_errors, writing
+from pipeline.workspace import disk_errors, holding, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,11 +40,13 @@ class FromHub:
                     os.link(self.path, temporary)
                 except OSError:  # another disk
                     shutil.copyfile(self.path, temporary)
-        return _entry(self.url, sha256=self.sha256, bytes=self.bytes, http=200)
+        return entry_of(self.url, tries=1, sha256=self.sha256, bytes=self.bytes, http=200)
 
     def refused(self, reason: str, message: str, *, lasting: bool = True) -> Entry:
         """Do not let it in; returns what the ledger must say."""
-        return _entry(self.url, reason=reason, lasts=LASTING if lasting else PASSING, message=message, http=200)
+        return entry_of(
+            self.url, tries=1, reason=reason, lasts=LASTING if lasting else PASSING, message=message, http=200
+        )
 
     def forget(self) -> None:
         """Do nothing: it is not here that it is kept."""
@@ -78,7 +80,7 @@ def bring_from_hub(repo: HubRepo, paths: dict[WebUrl, str], cache: Path, limits:
         WorkspaceError: the disk is full or forbidden.
     """
     folder = cache / "hub" / "media" / repo.hub / repo.id.replace("/", "--")
-    with alone(folder):
+    with holding(folder / "lock"):
         try:
             listing = list_repo(repo)
             there, lost = _there(repo, paths, listing, limits)
@@ -86,7 +88,9 @@ def bring_from_hub(repo: HubRepo, paths: dict[WebUrl, str], cache: Path, limits:
                 patterns = [glob.escape(path) for path in there.values()]
                 root = snapshot(repo, patterns, folder).folder
         except SourceError as error:
-            yield Brought([], [_entry(url, reason="fetch.hub", lasts=PASSING, message=error.what) for url in paths])
+            yield Brought(
+                [], [entry_of(url, tries=1, reason="fetch.hub", lasts=PASSING, message=error.what) for url in paths]
+            )
             return
         yield Brought([FromHub(url, root / path, *hash_file(root / path)) for url, path in there.items()], lost)
         # what was let in has a second name
@@ -106,34 +110,10 @@ def _there(
         listed = listing.files.get(path)
         if listed is None:
             message = f"{url.shown}: {repo} has no such file"
-            lost.append(_entry(url, reason="fetch.status", lasts=LASTING, message=message, http=404))
+            lost.append(entry_of(url, tries=1, reason="fetch.status", lasts=LASTING, message=message, http=404))
         elif listed.size is not None and listed.size > limits.max_bytes:
             message = f"{url.shown}: {listed.size:,} bytes, where fetch.max_bytes allows {limits.max_bytes:,}"
-            lost.append(_entry(url, reason="fetch.too_large", lasts=LASTING, message=message))
+            lost.append(entry_of(url, tries=1, reason="fetch.too_large", lasts=LASTING, message=message))
         else:
             there[url] = path
     return there, lost
-
-
-def _entry(
-    url: WebUrl,
-    *,
-    sha256: str | None = None,
-    bytes: int | None = None,  # noqa: A002  (the ledger's word)
-    reason: str | None = None,
-    lasts: str | None = None,
-    message: str | None = None,
-    http: int | None = None,
-) -> Entry:
-    return Entry(
-        key=url.key,
-        shown=url.shown,
-        host=url.host,
-        sha256=sha256,
-        bytes=bytes,
-        reason=reason,
-        lasts=lasts,
-        message=message,
-        http=http,
-        tries=1,
-    )

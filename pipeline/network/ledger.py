@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from pipeline.network.urls import WebUrl
+
 VERSION = 1
 PASSING = "passing"
 """Kind of failure that may be another one tomorrow: a timeout, a reset, a busy server. The next build tries again."""
@@ -53,6 +55,11 @@ class Entry:
     etag: str | None = None
     row: str | None = None
     """The first row that wanted it: config, file and line."""
+
+
+def entry_of(url: WebUrl, *, tries: int, **told: Any) -> Entry:
+    """Return the entry of a URL; `told` is what became of it, by the names of `Entry`."""
+    return Entry(key=url.key, shown=url.shown, host=url.host, tries=tries, **told)
 
 
 class Ledger:

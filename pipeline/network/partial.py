@@ -11,13 +11,12 @@ import asyncio
 import fcntl
 import hashlib
 import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from pipeline.workspace import disk_errors, read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 WORTH_RESUMING = 1 << 20
 """Bytes from which on a file is continued after a kill; a smaller one is asked for again."""
@@ -27,7 +26,7 @@ _BLOCK = 1 << 20
 
 
 class Partial:
-    """One file on its way; an asynchronous context manager that waits for other processes."""
+    """One file on its way: to be taken first, and released at the end."""
 
     def __init__(self, folder: Path, key: str) -> None:
         self.path = folder / key[:2] / key
@@ -39,7 +38,8 @@ class Partial:
         self._handle = -1
         self._moved = False
 
-    async def __aenter__(self) -> Self:
+    async def take(self) -> None:
+        """Take it for this process, after any other; what is there of it counts only if it can be continued."""
         with disk_errors(self.path):
             while not self._take():  # noqa: ASYNC110  (another process has no event of ours)
                 await asyncio.sleep(LOOK_SECONDS)
@@ -49,12 +49,6 @@ class Partial:
                 await asyncio.to_thread(self._hash_again)
             else:
                 self.restart()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
     def _take(self) -> bool:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC

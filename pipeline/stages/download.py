@@ -11,18 +11,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.build import AnnotationFile
-from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.readers.options import read_options
 from pipeline.readers.parts import cut_into_parts, is_large
 from pipeline.recipe import all_rows
 from pipeline.report import StageReport
 from pipeline.sources.local import expand
-from pipeline.stages.fetch_sources import bring_source
+from pipeline.stages.fetch_sources import bring_source, hashes_of
 from pipeline.workspace import disk_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
@@ -63,7 +61,7 @@ def run(build: Build) -> StageReport:
     build.executor.expect(sum(file.path.stat().st_size for file in files))
     with ThreadPoolExecutor(1) as aside:
         build.cuts = _begin_to_cut(build, reading, aside)
-        hashes = _hashes(build, {file.path for file in files})
+        hashes = hashes_of(build, {file.path for file in files})
     build.files = [replace(file, sha256=hashes[file.path][0], size=hashes[file.path][1]) for file in files]
     for file in build.files:
         found[file.source].setdefault("files", {})[file.name] = {"sha256": file.sha256, "bytes": file.size}
@@ -96,11 +94,3 @@ def _begin_to_cut(
 
 def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
     return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
-
-
-def _hashes(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
-    try:
-        return build.store.hashes_of(sorted(paths))
-    except OSError as error:
-        place = error.filename or "a source file"
-        raise SourceError(f"{place} cannot be read: {error.strerror}", hint="put it back and run it again") from None

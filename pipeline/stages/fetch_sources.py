@@ -11,9 +11,10 @@ from pipeline.network.urls import hide_secrets, parse_url
 from pipeline.recipe_spec import HUBS
 from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
 from pipeline.sources.hub import HubName, HubRepo, snapshot
-from pipeline.workspace import alone, disk_errors, writing
+from pipeline.workspace import disk_errors, holding, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from pipeline.build import Build
@@ -44,6 +45,19 @@ def bring_source(build: Build, name: str, report: StageReport) -> tuple[Path, di
     raise SourceError(f"source {name!r} can be had from none of its places:\n{told}", hint=failed[0][1].hint)
 
 
+def hashes_of(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
+    """Return sha256 and size of source files, reading only those that changed.
+
+    Raises:
+        SourceError: one cannot be read.
+    """
+    try:
+        return build.store.hashes_of(sorted(paths))
+    except OSError as error:
+        place = error.filename or "a source file"
+        raise SourceError(f"{place} cannot be read: {error.strerror}", hint="put it back and run it again") from None
+
+
 def _shown(place: PlaceSpec) -> str:
     return f"{place.kind}: {hide_secrets(getattr(place, place.kind))}"
 
@@ -63,10 +77,7 @@ def _local(build: Build, name: str, path: Path, report: StageReport) -> tuple[Pa
         raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
     if not is_archive(path):
         return path.parent, {"kind": "file"}
-    try:
-        sha256, size = build.store.hashes_of([path])[path]
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}", hint="put it back and run it again") from None
+    sha256, size = hashes_of(build, {path})[path]
     return _unpacked(build, name, path, sha256, report), {"kind": "archive", "sha256": sha256, "bytes": size}
 
 
@@ -88,7 +99,7 @@ def _repository(build: Build, place: PlaceSpec) -> tuple[Path, dict[str, Any]]:
     identity = getattr(place, place.kind)
     repo = HubRepo(hub=cast("HubName", place.kind), id=identity, revision=place.revision)
     folder = build.workspace.cache / "hub" / place.kind / identity.replace("/", "--")
-    with alone(folder):
+    with holding(folder / "lock"):
         found = snapshot(repo, place.files, folder, offline=build.remote.offline)
     return found.folder, {"kind": place.kind, "repository": identity, "commit": found.commit}
 

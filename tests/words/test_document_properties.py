@@ -20,6 +20,7 @@ from pipeline.errors import RecipeError
 from pipeline.load_recipe import load_recipe
 from pipeline.recipe_spec import RecipeSpec
 from pipeline.schema import load_schema
+from tests.full_recipe import FULL, FULL_SCHEMA, places
 
 WORDS = st.sampled_from(
     [
@@ -153,54 +154,6 @@ def test_any_bytes_are_a_document_or_mistakes(root: Path, data: bytes) -> None:
     path = root / "recipes" / "bytes.yaml"
     path.write_bytes(data)
     assert outcome(path)
-
-
-def places(value: Any, place: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Return the place of every value in a document."""
-    items: list[tuple[Any, Any]] = list(value.items()) if isinstance(value, dict) else []
-    items = list(enumerate(value)) if isinstance(value, list) else items
-    return [place, *(found for key, inner in items for found in places(inner, (*place, key)))]
-
-
-FULL: dict[str, Any] = {
-    "name": "demo",
-    "schema": "demo",
-    "card": "demo",
-    "sources": {"mine": {"path": "../source", "license": "cc0-1.0", "max_unpacked": "5GB", "max_ratio": 3}},
-    "configs": {
-        "default": {
-            "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "delimiter": ","},
-            "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest", "asked": {"where": "a == 3"}},
-            "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
-            "fields": {
-                "text": {"from": "a", "default": "aa"},
-                "stars": {"from": "s", "parse": "integer", "thousands": ","},
-            },
-            "media": {"image": {"path": "{{ image }}.jpg", "missing": "reject", "within": "."}},
-            "curate": [{"drop_if": "stars < 3"}, {"image": {"min_width": 3}}, {"limit": 5, "seed": 1}],
-        },
-        "own": {"splits": {"train": {"files": "x.csv", "header": ["a", "b"]}}},
-    },
-    "fields": {"label": "{{ label }}"},
-    "media": {"images": {"from": "pictures"}},
-    "rejects": {"max_share": 0.5},
-    "curate": [{"deduplicate": ["text"]}, {"deduplicate": "media"}],
-    "shards": {"max_bytes": "500MB", "row_group_bytes": 100, "media": "embed"},
-}
-FULL_SCHEMA: dict[str, Any] = {
-    "name": "demo",
-    "columns": {
-        "image": "image",
-        "images": {"type": {"list": "image"}, "nullable": True, "max_length": 3},
-        "text": {"type": "string", "pattern": "a+", "min_length": 1},
-        "stars": {"type": "int64", "min": 1, "max": 5, "unique": True},
-        "label": {"class_label": ["cat", "dog"]},
-        "turns": {"list": {"struct": {"from": "string", "value": "string"}}},
-        "kind": {"type": "string", "values": ["a", "b"]},
-    },
-    "placeholders": [{"column": "text", "token": "<image>", "media": "images"}],
-    "conversation": [{"user": [{"image": "image"}, "{{ text }}"]}, {"assistant": "{{ label }}"}],
-}
 
 
 def changed(document: Any, place: tuple[Any, ...], value: Any) -> Any:
