@@ -7,19 +7,17 @@ Shardwright finds each clip's frames, rate and length and decodes its first fram
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
-from measure import Case, in_turn, print_machine, print_table, shardwright
+from measure import Case, arguments, in_turn, print_machine, print_table, shardwright
 from peer import embed_command
 from projects import forget, make_clips, settle, write_recipe
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    count, rounds = arguments(500, 3)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         source = folder / "source"

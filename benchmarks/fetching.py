@@ -13,13 +13,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
 
-from measure import Case, in_turn, print_machine, print_table, shardwright
+from measure import Case, arguments, in_turn, print_machine, print_table, shardwright
 from projects import forget, make_pictures, settle, write_recipe
 
 NGINX = """
@@ -41,7 +40,7 @@ CLIP_BYTES = 5_000_000
 
 
 def main() -> None:
-    images, clips, rounds = (int(given) for given in (*sys.argv[1:4], *("5000", "200", "3")[len(sys.argv) - 1 :]))
+    images, clips, rounds = arguments(5_000, 200, 3)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         folder.chmod(0o755)  # nginx's workers may be another user's

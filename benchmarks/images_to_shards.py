@@ -9,12 +9,11 @@ Shardwright also hashes every image, looks into it as far as `probe` says (the d
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from functools import partial
 from pathlib import Path
 
-from measure import Case, in_turn, print_machine, print_table, shardwright
+from measure import Case, arguments, in_turn, print_machine, print_table, shardwright
 from peer import embed_command
 from projects import forget, make_pictures, settle, write_recipe
 
@@ -23,8 +22,7 @@ CAT = 'cd "$1" && cat images/*.jpg | wc -c'
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    count, rounds = arguments(10_000, 3)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         source = folder / "source"

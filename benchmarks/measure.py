@@ -136,6 +136,12 @@ def print_machine() -> None:
     print()
 
 
+def arguments(*usual: int) -> list[int]:
+    """Return the numbers of the command line, and the usual ones for those that are not given."""
+    given = [int(word) for word in sys.argv[1 : len(usual) + 1]]
+    return [*given, *usual[len(given) :]]
+
+
 def shardwright(recipe: Path, folder: Path, command: str = "card", *options: str) -> list[str]:
     """Return a command on a recipe, with all that it writes below a folder."""
     places = [word for name in ("work", "out", "cache") for word in (f"--{name}", str(folder / name))]

@@ -11,12 +11,11 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from measure import Case, Run, in_turn, print_machine, print_table, shardwright
+from measure import Case, Run, arguments, in_turn, print_machine, print_table, shardwright
 from projects import ROW_COLUMNS, forget, make_rows, settle, write_recipe
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ SHARDS = 'shards: {max_bytes: "30MB"}\n'
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    count, rounds = arguments(200_000, 3)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         source = folder / "source"

@@ -14,7 +14,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from measure import Case, in_turn, print_machine, print_table, run, shardwright
+from measure import Case, arguments, in_turn, print_machine, print_table, run, shardwright
 from projects import ROW_COLUMNS, as_array, forget, make_rows, settle, write_recipe
 
 DATASETS = """
@@ -52,8 +52,7 @@ MEMORY_ROWS = (10_000, 100_000, 1_000_000)
 
 
 def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200_000
-    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    count, rounds = arguments(200_000, 3)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         folder = Path(scratch)
         source = folder / "source"
