@@ -19,7 +19,6 @@ from tests.disturbed import (
     build,
     result,
     rich,
-    script,
     undisturbed,
 )
 from tests.project import Project
@@ -27,8 +26,6 @@ from tests.project import Project
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-__all__ = ["script"]
 
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND

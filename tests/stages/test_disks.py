@@ -30,7 +30,6 @@ from tests.disturbed import (
     assert_same,
     build,
     empty,
-    rich,
     tell,
 )
 from tests.project import Project, png, tree
@@ -77,21 +76,9 @@ class Disk:
 
 
 @pytest.fixture(scope="module")
-def rich_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Give the project with media of every kind, built once."""
-    return Made(Project(tmp_path_factory.mktemp("rich")), rich)
-
-
-@pytest.fixture(scope="module")
 def small_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Give a project of three pictures, built once."""
     return Made(Project(tmp_path_factory.mktemp("small")), small)
-
-
-@pytest.fixture
-def large(rich_made: Made) -> Made:
-    """Give the project with media of every kind, with nothing built."""
-    return rich_made.fresh()
 
 
 @pytest.fixture

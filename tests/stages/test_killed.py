@@ -30,7 +30,6 @@ from tests.disturbed import (
     empty,
     rich_recipe,
     rich_sources,
-    script,
     tell,
     undisturbed,
 )
@@ -40,8 +39,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.project import Project
-
-__all__ = ["script"]
 
 
 @dataclass

@@ -20,16 +20,12 @@ from tests.disturbed import (
     Child,
     Made,
     assert_same,
-    rich,
     rich_recipe,
-    script,
 )
 from tests.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-__all__ = ["script"]
 
 TIMES = 15 if TORTURE else 2
 """How often two builds start at the same instant."""
@@ -38,29 +34,17 @@ SOON = 15.0
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Give the project with media of every kind, built once."""
-    return Made(Project(tmp_path_factory.mktemp("one")), rich)
-
-
-@pytest.fixture(scope="module")
-def twin_made(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
+def twin_made(rich_made: Made, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Give another project that reads the same files and uses the same cache, built once."""
 
     def write(project: Project) -> None:
         rich_recipe(project)
         text = project.recipe_path.read_text(encoding="utf-8")
         for name in ("source", "packed.tar.gz"):
-            text = text.replace(f"../{name}", str(made.project.root / name))
+            text = text.replace(f"../{name}", str(rich_made.project.root / name))
         project.recipe_path.write_text(text, encoding="utf-8")
 
     return Made(Project(tmp_path_factory.mktemp("two")), write)
-
-
-@pytest.fixture
-def large(made: Made) -> Made:
-    """Give the project with media of every kind, with nothing built."""
-    return made.fresh()
 
 
 @pytest.fixture

@@ -18,13 +18,13 @@ from tests.disturbed import (
     empty,
     names,
     result,
-    rich,
     undisturbed,
 )
-from tests.project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.project import Project
 
 ITEMS = {
     "folder": "source",
@@ -35,18 +35,6 @@ ITEMS = {
 }
 SOME = [("folder", "cache"), ("annotation", "convert"), ("image", "cache"), ("clip", "shard"), ("archive", "shard")]
 ALL = [(item, stage) for item in ITEMS for stage in STAGES]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Give the project with media of every kind, built once."""
-    return Made(Project(tmp_path_factory.mktemp("rich")), rich)
-
-
-@pytest.fixture
-def large(made: Made) -> Made:
-    """Give that project with nothing built."""
-    return made.fresh()
 
 
 def overwrite(path: Path, data: bytes) -> None:
