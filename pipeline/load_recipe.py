@@ -22,8 +22,8 @@ from pipeline.recipe_spec import (
     RecipeSpec,
     RowsSpec,
 )
-from pipeline.schema import Schema, load_schema
-from pipeline.template import Expression, Template
+from pipeline.schema import Column, Schema, load_schema
+from pipeline.template import Expression, Template, is_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -332,6 +332,10 @@ class _Checker:
                 here = (*where, name)
                 if media.path is not None:
                     self._compiles((*here, "path"), Template, media.path)
+                for key in ("start", "end", "start_frame", "end_frame") if media.clip is not None else ():
+                    moment = getattr(media.clip, key)
+                    if isinstance(moment, str) and is_template(moment):
+                        self._compiles((*here, "clip", key), Template, moment)
                 if media.source is not None and media.source not in self.sources:
                     hint = nearest(media.source, self.sources)
                     self._mistake((*here, "source"), f"unknown source {media.source!r}", hint)
@@ -388,6 +392,7 @@ class _Checker:
                         "`file` starts at the annotation file, which is in another source than the media",
                         "`root`, or name a wider folder with `within`",
                     )
+                self._excerpt(here, media, schema, column)
                 if media.missing == "keep" and name in _counted_media(schema):
                     self._mistake(
                         (*here, "missing"), f"`keep` would leave a placeholder without its medium in {name!r}", "reject"
@@ -398,6 +403,24 @@ class _Checker:
                         f"`keep` leaves {name!r} null, but the schema forbids it",
                         "make the column nullable, or reject",
                     )
+
+    def _excerpt(self, place: Location, media: MediaSpec, schema: Schema, column: Column) -> None:
+        """Check what is cut out of videos."""
+        if media.frames is None:
+            if media.clip is not None and column.media != "video":
+                hint = "give `frames` as well, or make the column a video"
+                self._mistake((*place, "clip"), f"a clip is a video, and {column.name!r} holds images", hint)
+            return
+        if column.media != "image":
+            self._mistake((*place, "frames"), f"frames are images, and {column.name!r} holds videos", "an image column")
+        elif not column.is_list and media.frames.count != 1:
+            hint = "`type: {list: image}`, or `count: 1`"
+            self._mistake((*place, "frames"), f"{column.name!r} holds one image a row", hint)
+        elif column.name in _counted_media(schema):
+            message = (
+                f"placeholders in a text stand for {column.name!r}, and how many frames a video gives is not known"
+            )
+            self._mistake((*place, "frames"), message, "turns with `image: COLUMN` take them all")
 
     def _curate(
         self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema, media: dict[str, MediaSpec]

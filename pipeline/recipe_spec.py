@@ -33,6 +33,8 @@ _UNITS = {"b": 1} | {
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Mark = Annotated[str, Field(min_length=1, max_length=1)]
+Moment = int | float | str | None
+"""A number, a template, or a column of the raw record."""
 
 
 def _as_list(value: Any) -> Any:
@@ -54,6 +56,8 @@ class PlaceSpec(Strict):
     """Repositories: a branch, tag or commit; left out: the main branch. The manifest says which commit it was."""
     files: list[str] = Field(default_factory=lambda: ["**/*"], min_length=1)
     """Repositories: patterns of the files to download."""
+    archive: str | None = Field(default=None, min_length=1)
+    """Repositories: one archive among the files, in place of `files`; the source is what is in it."""
     sha256: str | None = None
     """URLs: the hash that the file must have."""
 
@@ -62,8 +66,10 @@ class PlaceSpec(Strict):
         given = [name for name in PLACES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a source is exactly one of {', '.join(PLACES)}")
-        if given[0] not in HUBS and self.model_fields_set & {"revision", "files"}:
-            raise ValueError("`revision` and `files` are for repositories of a hub")
+        if given[0] not in HUBS and self.model_fields_set & {"revision", "files", "archive"}:
+            raise ValueError("`revision`, `files` and `archive` are for repositories of a hub")
+        if self.archive is not None and "files" in self.model_fields_set:
+            raise ValueError("a repository is downloaded by `files`, or one `archive` of it is, not both")
         if given[0] != "url" and self.sha256 is not None:
             raise ValueError("`sha256` is for a URL")
         return self
@@ -143,6 +149,33 @@ def _as_float(value: Any) -> Any:
     return float(value) if type(value) is int and abs(value) <= MAX_COUNT else value
 
 
+class RunsSpec(Strict):
+    """Lines that each tell of one frame of a video, joined into runs of equal values: each run becomes one record."""
+
+    frame: str
+    """The column with the number of the frame, counted from 0 and in order."""
+    same: list[str] = Field(min_length=1)
+    """The columns that are equal all through a run; they are what the record has, beside `run`."""
+    video: str | None = None
+    """The column that names the video, when a file tells of several."""
+    step: Count = 1
+    """Frames from one line to the next."""
+    fps: float | None = Field(default=None, gt=0, le=100_000)
+    """Frames a second as they are numbered here; gives `run.start` and `run.end` in seconds."""
+    max_frames: Count | None = None
+    """A longer run becomes several records, all but the last of so many frames."""
+
+    @field_validator("same", mode="before")
+    @classmethod
+    def _columns(cls, value: Any) -> Any:
+        return _as_list(value)
+
+    @field_validator("fps", mode="before")
+    @classmethod
+    def _rate(cls, value: Any) -> Any:
+        return _as_float(value)
+
+
 class RowsSpec(Strict):
     """Which annotation files hold the rows, and how to read them; all but source and files may be left out."""
 
@@ -166,6 +199,8 @@ class RowsSpec(Strict):
     """JSON: dotted path to the records, e.g. `data.annotations`."""
     key: str | None = None
     """JSON keyed object: the column that receives the key."""
+    runs: RunsSpec | None = None
+    """Lines that tell of one frame each: how they are joined into records."""
     reader: str | None = None
     """The escape hatch: `my_rows.py:rows`, a function from a path to (line, row) pairs."""
 
@@ -305,6 +340,54 @@ class FieldSpec(Strict):
         return self
 
 
+class ClipSpec(Strict):
+    """The part of a video that a row is about, in seconds or in frames; a border left out is the video's own."""
+
+    start: Moment = None
+    """Seconds, or `[hours:]minutes:seconds`: a column of the raw record, a template or a number."""
+    end: Moment = None
+    """The same; a frame that begins here is outside."""
+    start_frame: Moment = None
+    """The first frame, counted from 0."""
+    end_frame: Moment = None
+    """The first frame that is outside again; of a last frame that is inside: `"{{ last + 1 }}"`."""
+    exact: bool = True
+    """Exactly these frames, encoded anew where they cannot be copied; false: copied, with a little more around them."""
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        seconds, frames = {"start", "end"} & self.model_fields_set, {"start_frame", "end_frame"} & self.model_fields_set
+        if bool(seconds) == bool(frames):
+            raise ValueError("a clip has `start` and `end`, or `start_frame` and `end_frame`")
+        return self
+
+
+class FramesSpec(Strict):
+    """How many frames of a video become a list of images."""
+
+    count: Count | None = None
+    """So many, in the middles of as many equal parts; fewer where the video has fewer."""
+    per_second: float | None = Field(default=None, gt=0, le=1_000)
+    """So many a second, from the first one on."""
+    most: Count = 1_000
+    """A row whose video gives more is left out (`clip.most`)."""
+    format: Literal["jpeg", "png"] = "jpeg"
+    """How they are stored: small, or as they were decoded."""
+
+    @field_validator("per_second", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return _as_float(value)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.count is None) == (self.per_second is None):
+            raise ValueError("frames are sampled by `count` or by `per_second`")
+        if self.count is not None and self.count > self.most:
+            raise ValueError(f"`count` {self.count:,} is above `most` {self.most:,}")
+        return self
+
+
 class MediaSpec(Strict):
     """Where a column's images or videos come from."""
 
@@ -320,6 +403,10 @@ class MediaSpec(Strict):
     """A wider folder (relative to the recipe) that media may lie in; left out: the source's root."""
     probe: Depth = "decode"
     """How far media are looked into: `none`, `header`, `decode` (the first frame), or `all_frames`."""
+    clip: ClipSpec | None = None
+    """Videos: the part that is cut out of a longer one."""
+    frames: FramesSpec | None = None
+    """Images: how they are sampled out of a video, or with `clip` out of a part of it."""
     missing: Literal["reject", "keep", "fail"] = "reject"
     """A medium that cannot be had: reject the row, keep the row without it, or stop the build."""
 

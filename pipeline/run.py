@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.build import Build
+from pipeline.checks.options import LOAD_LIMIT
 from pipeline.executor import InProcess, LocalProcesses
 from pipeline.load_recipe import load_recipe
 from pipeline.manifest import ORDER, Manifest
@@ -82,7 +83,7 @@ def build_dataset(
     display: Display,
     upto: str = "validate",
     validate_again: bool = False,
-    load_limit: int = validate.LOAD_LIMIT,
+    load_limit: int = LOAD_LIMIT,
     offline: bool = False,
     retry: bool = False,
     retry_status: int | None = None,

@@ -29,10 +29,11 @@ KEPT_SCHEMA = pa.schema(
         ("bytes", pa.int64()),
         ("media", pa.list_(pa.string())),
         ("columns", pa.list_(pa.int16())),
+        ("origins", pa.list_(pa.string())),
     ]
 )
-"""file: position among the config's annotation files; row: position in its records; media: hashes in order, and
-columns: which media column each is in."""
+"""file: position among the config's annotation files; row: position in its records; media: hashes in order,
+columns: which media column each is in, and origins: the hash of the video that each was cut out of, or its own."""
 
 
 def load_samples(build: Build, config: str) -> pa.Table:
@@ -52,11 +53,16 @@ def load_samples(build: Build, config: str) -> pa.Table:
                     batch.column("bytes"),
                     pa.ListArray.from_arrays(media.offsets, media.values.field("sha256")),
                     pa.ListArray.from_arrays(media.offsets, media.values.field("column")),
+                    pa.ListArray.from_arrays(media.offsets, _origins(media.values)),
                 ],
                 schema=KEPT_SCHEMA,
             )
             tables.append(table.filter(batch.column("ok")))
     return pa.concat_tables(tables)
+
+
+def _origins(media: pa.StructArray) -> pa.Array:
+    return pc.coalesce(media.field("origin"), media.field("sha256"))
 
 
 def by_file(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[tuple[AnnotationFile, int, np.ndarray]]:
@@ -109,9 +115,11 @@ def identities(samples: pa.Table, files: list[AnnotationFile]) -> Iterator[str]:
 def media_groups(samples: pa.Table) -> np.ndarray:
     """Return a group number for each sample: samples that share any medium, directly or over others, share it.
 
+    Clips and frames that were cut out of one video are one medium here: they look alike.
+
     Samples without media each have a group of their own. Numbers follow the first appearance.
     """
-    media = samples.column("media").combine_chunks()
+    media = samples.column("origins").combine_chunks()
     codes = (
         pc.dictionary_encode(media.values).indices.to_numpy(zero_copy_only=False)
         if len(media.values)

@@ -144,6 +144,25 @@ def _float(value: Any, default: Any = _NO_DEFAULT) -> Any:
         return default
 
 
+_SET = {"1", "true", "yes", 1}
+_UNSET = {"0", "false", "no", "", 0, None}
+
+
+def _flags(row: Mapping[str, Any], *columns: str) -> list[str]:
+    """Return those of some columns that are set, as one column a label has them (1 or 0, true or false, yes or no)."""
+    found = []
+    for column in columns:
+        if column not in row:
+            raise LookupError(f"there is no column {column!r}")
+        value = row[column]
+        plain = value.strip().lower() if isinstance(value, str) else value
+        if not isinstance(plain, str | int | float | None) or plain not in _SET | _UNSET:
+            raise ValueError(f"{column} is {str(value)[:50]!r}, which is neither set nor unset")
+        if plain in _SET:
+            found.append(column)
+    return found
+
+
 def _text_filter(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a filter of texts refuse null, instead of working on the word "None"."""
 
@@ -191,6 +210,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.filters.update(
             basename=_basename,
             stem=_stem,
+            flags=_flags,
             split=lambda value, separator=None: str(_no_null(value)).split(separator),
             join=self._join,
             replace=lambda value, old, new, count=-1: self._replace(str(_no_null(value)), old, new, count),
@@ -377,6 +397,9 @@ def _columns(template: str) -> frozenset[str]:
     for item in tree.find_all(nodes.Getitem):
         if isinstance(item.node, nodes.Name) and item.node.name == "row" and isinstance(item.arg, nodes.Const):
             names.add(str(item.arg.value))
+    for call in tree.find_all(nodes.Filter):
+        if call.name == "flags":
+            names |= {str(item.value) for item in call.args if isinstance(item, nodes.Const)}
     for attribute in tree.find_all(nodes.Getattr):
         if (
             isinstance(attribute.node, nodes.Name)

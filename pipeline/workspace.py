@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -94,6 +95,12 @@ class Workspace:
     def shards(self) -> Path:
         """The facts of the shards that an unfinished build wrote."""
         return self.work / "shards"
+
+    @property
+    def cutting(self) -> Path:
+        """Pieces of videos on their way into the store, thus on its disk."""
+        name = hashlib.sha256(str(self.work.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return self.cache / "media" / "cutting" / name
 
     def rejects(self, stage: str, config: str) -> Path:
         """The rows that a stage left out of a config."""
@@ -208,6 +215,17 @@ def remove_leftovers(folder: Path, keep: set[Path]) -> None:
                     path.rmdir()
             elif path not in keep:
                 path.unlink()
+
+
+@contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Use a folder of ours that is empty before, and is gone after."""
+    with disk_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

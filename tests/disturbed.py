@@ -207,7 +207,7 @@ class Child:
         found = []
         for pid, parent in self.processes().items():
             with contextlib.suppress(OSError):
-                if parent == self.pid and b"pipeline.media.examine" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if parent == self.pid and b"pipeline.media.bounded_worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     found.append(pid)
         return sorted(found)
 

@@ -52,13 +52,23 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("doors", ("sources", "readers", "media", "network")),
     ("build", ("build",)),
     ("stages", ("stages", "samples")),
-    ("checks", ("checks",)),
-    ("top", ("run", "cli", "__main__")),
+    ("checks", ("checks", "validation")),
+    ("top", ("run", "cli", "validate_command", "__main__")),
 )
 """From the ground up; a module imports its own layer or lower ones. `stages.validate` is the one stage above checks."""
 
 DOORS = {
-    "av": ("pipeline/media/video.py", "pipeline/media/clips.py"),
+    "av": (
+        "pipeline/media/video.py",
+        "pipeline/media/opened_video.py",
+        "pipeline/media/read_frame_index.py",
+        "pipeline/media/decoded_frames.py",
+        "pipeline/media/clip_file.py",
+        "pipeline/media/clip_sound.py",
+        "pipeline/media/copy_packets.py",
+        "pipeline/media/encode_frames.py",
+        "pipeline/media/sample_frames.py",
+    ),
     "PIL": ("pipeline/media/image.py",),
     "jinja2": ("pipeline/template.py",),
     "aiohttp": ("pipeline/network/fetcher.py", "pipeline/network/transfer.py", "pipeline/network/addresses.py"),

@@ -27,22 +27,25 @@ SAMPLES = ROOT / "samples"
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 COUNTS: dict[str, dict[str, dict[str, int]]] = {
-    "better_synth": {"default": {"train": 10}},
+    "better_synth_sample": {"default": {"train": 10}},
     "cholec80": {"real": {"train": 7, "test": 3}},
-    "clot_oogiri": {
+    "clot_oogiri_sample": {
         "cn": {"train": 9, "test": 3},
         "en": {"train": 9, "test": 3},
         "jp": {"train": 9, "test": 3},
     },
-    "latex_ocr": {"default": {"train": 20, "test": 4}},
+    "latex_ocr_sample": {"default": {"train": 20, "test": 4}},
     "sample": {"clips": {"train": 8, "test": 2}, "formulas": {"train": 24, "test": 6}},
-    "video_feedback": {"real": {"train": 3, "test": 2}, "annotated": {"train": 7, "test": 2}},
+    "video_feedback_sample": {"real": {"train": 3, "test": 2}, "annotated": {"train": 7, "test": 2}},
 }
-"""Recipe -> config -> split -> rows, counted by hand in the raw files."""
+"""Recipe -> config -> split -> rows, counted by hand in the raw files; of recipes that need no network."""
+
+PUBLISHED = ("better_synth", "clot_oogiri", "latex_ocr", "video_feedback")
+"""Recipes of datasets that lie elsewhere; `tests/network/test_use_cases.py` builds them, from doubles."""
 
 LEFT_OUT: dict[str, dict[tuple[str, str], int]] = {
-    "better_synth": {("default", "curate.image.min_side"): 1, ("default", "curate.limit"): 2},
-    "clot_oogiri": {
+    "better_synth_sample": {("default", "curate.image.min_side"): 1, ("default", "curate.limit"): 2},
+    "clot_oogiri_sample": {
         ("cn", "media.missing"): 1,  # the image that is not in the archive
         ("cn", "curate.drop_if"): 3,  # two without an image, one without a text
         ("en", "curate.drop_if"): 2,
@@ -68,11 +71,12 @@ class Built:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Built]:
-    """Build every recipe once, up to the card."""
+    """Build every recipe that needs no network once, up to the card."""
     folder = tmp_path_factory.mktemp("recipes")
     folders = Folders(work=folder / "work", out=folder / "out", cache=folder / "cache")
     result = {}
-    for path in RECIPES:
+    for name in COUNTS:
+        path = ROOT / "recipes" / f"{name}.yaml"
         report = build_dataset(path, folders, workers=1, display=Quiet(), upto="card")
         result[path.stem] = Built(out=report.out, rejected=pq.read_table(report.rejected).to_pylist())
     return result
@@ -127,8 +131,15 @@ def test_rows_in_the_shards_are_those_counted_by_hand(built: dict[str, Built], n
 
 
 def test_every_recipe_is_counted() -> None:
-    """A new recipe brings its counts along."""
-    assert {path.stem for path in RECIPES} == set(COUNTS)
+    """A new recipe brings its counts along, and one that needs the network a sample that does not."""
+    places = {path.stem: load_recipe(path) for path in RECIPES}
+    local = {name for name, recipe in places.items() if all(source.path for source in recipe.sources.values())}
+    assert local == set(COUNTS)
+    assert set(places) - local == set(PUBLISHED)
+    for name in PUBLISHED:
+        full, sample = places[name], places[f"{name}_sample"]
+        schemas = {config.schema.name for config in full.configs.values()}
+        assert {config.schema.name for config in sample.configs.values()} <= schemas
 
 
 def test_sample_is_proved_and_loads(tmp_path: Path) -> None:
@@ -167,7 +178,7 @@ def test_latex_ocr_holds_out_the_last_four_rows(built: dict[str, Built]) -> None
     """The test split is the CSV's last four rows, and images are found by name in another source."""
     with (SAMPLES / "latex_ocr" / "latex_ocr_train.csv").open(encoding="utf-8", newline="") as file:
         raw = [(Path(row["image_path"]).name, row["text"]) for row in csv.DictReader(file)]
-    train, test = (built["latex_ocr"].rows("default", split) for split in ("train", "test"))
+    train, test = (built["latex_ocr_sample"].rows("default", split) for split in ("train", "test"))
     assert [(row["image"]["path"], row["text"]) for row in train] == raw[:-4]
     assert [(row["image"]["path"], row["text"]) for row in test] == raw[-4:]
     for row in train + test:
@@ -180,7 +191,7 @@ def test_video_feedback_keeps_columns_with_spaces(built: dict[str, Built], confi
     """Every published column is as in the JSON, and the clip is the local file that the link names."""
     folder = SAMPLES / "video_feedback" / split
     raw = json.loads((folder / f"data_{config}.json").read_text(encoding="utf-8"))
-    rows = built["video_feedback"].rows(config, split)
+    rows = built["video_feedback_sample"].rows(config, split)
     assert [{key: value for key, value in row.items() if key != "video"} for row in rows] == raw
     for row in rows:
         name = row["video link"].rpartition("/")[2]
@@ -198,7 +209,7 @@ def test_video_feedback_keeps_columns_with_spaces(built: dict[str, Built], confi
 def test_clot_oogiri_reads_stars_and_keeps_answers_together(built: dict[str, Built], config: str, default: str) -> None:
     """Stars lose their commas, questions have a default, images come out of the zip, and none is on two sides."""
     raw = [row for row in jsonl(SAMPLES / "clot_oogiri" / f"{config}.jsonl") if row["image"] and row["text"]]
-    splits = {split: built["clot_oogiri"].rows(config, split) for split in ("train", "test")}
+    splits = {split: built["clot_oogiri_sample"].rows(config, split) for split in ("train", "test")}
     images = {split: {row["image"]["path"] for row in rows} for split, rows in splits.items()}
     assert not images["train"] & images["test"]
     by_text = {row["text"]: row for rows in splits.values() for row in rows}
@@ -218,7 +229,7 @@ def test_clot_oogiri_reads_stars_and_keeps_answers_together(built: dict[str, Bui
 def test_better_synth_keeps_tokens_and_ids(built: dict[str, Built]) -> None:
     """Texts keep data-juicer's tokens, ids their leading zeros, and the thumbnail is gone."""
     raw = {row["id"]: row for row in jsonl(SAMPLES / "better_synth" / "mgm_pretrain_stage_1.jsonl")}
-    rows = built["better_synth"].rows("default", "train")
+    rows = built["better_synth_sample"].rows("default", "train")
     assert len({row["id"] for row in rows}) == 10
     assert "000271006" in raw
     for row in rows:

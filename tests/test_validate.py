@@ -12,14 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.checks.options import Options
 from pipeline.errors import ProblemsFound
-from pipeline.stages.validate import validate_folder
+from pipeline.validation import validate
 from tests.project import Project
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+QUICK = Options(look="quick")
 COLUMNS = {"image": "image", "text": "string", "label": {"class_label": ["a", "b"]}}
 
 
@@ -73,7 +75,7 @@ def _other_metadata(table: pa.Table) -> pa.Table:
 
 # damage: how it is done, the code meant for it, and codes that may come with it
 MUTATIONS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "the card is gone": (lambda out: (out / "README.md").unlink(), "SW101"),
+    "the card is gone": (lambda out: (out / "README.md").unlink(), "SW100"),
     "the front matter does not parse": (_edit_card("configs:", "configs: ["), "SW101"),
     "configs are gone": (_edit_card("configs:", "konfigs:"), "SW102 SW105"),
     "dataset_info describes another config": (
@@ -97,7 +99,7 @@ MUTATIONS: dict[str, tuple[Callable[[Path], Any], str]] = {
         "SW105 SW106 SW107 SW108 SW110",
     ),
     "a hand-edited number of rows": (_edit_card("num_examples: 9", "num_examples: 20"), "SW106"),
-    "a number of rows as float": (_edit_card("num_examples: 9", "num_examples: 9.0"), "SW106"),
+    "a number of rows as float": (_edit_card("num_examples: 9", "num_examples: 9.0"), "SW117"),
     "a hand-edited number of bytes": (_edit_card("num_bytes: ", "num_bytes: 1"), "SW107"),
     "a hand-edited download size": (_edit_card("download_size: ", "download_size: 1"), "SW108"),
     "a hand-edited dataset size": (_edit_card("dataset_size: ", "dataset_size: 1"), "SW108"),
@@ -129,7 +131,7 @@ def test_damage_is_found(name: str, built: Project, tmp_path: Path) -> None:
     out = tmp_path / "dataset"
     shutil.copytree(built.out, out)
     mutate(out)
-    found = {problem.code for problem in validate_folder(out)}
+    found = set(validate(out).counts)
     assert meant in found
     assert found <= {meant, *others}
 
@@ -147,7 +149,7 @@ def test_damage_is_found_quickly(name: str, built: Project, tmp_path: Path) -> N
     out = tmp_path / "dataset"
     shutil.copytree(built.out, out)
     mutate(out)
-    found = {problem.code for problem in validate_folder(out, quick=True)}
+    found = set(validate(out, QUICK).counts)
     assert found
     assert found <= set(codes.split())
 
@@ -156,16 +158,16 @@ def test_quick_reads_no_row(built: Project, tmp_path: Path) -> None:
     """A flipped byte in a page is not seen quickly, and an untouched folder is clean."""
     out = tmp_path / "dataset"
     shutil.copytree(built.out, out)
-    assert validate_folder(out, quick=True) == []
+    assert not validate(out, QUICK).counts
     _flip_byte(out)
-    assert validate_folder(out, quick=True) == []
-    assert validate_folder(out) != []
+    assert not validate(out, QUICK).counts
+    assert validate(out).counts
 
 
 def test_untouched_is_clean(built: Project, tmp_path: Path) -> None:
     """A copy of a built dataset, in another place and without its workspace, has nothing wrong."""
     shutil.copytree(built.out, tmp_path / "copy")
-    assert validate_folder(tmp_path / "copy") == []
+    assert not validate(tmp_path / "copy").counts
 
 
 def test_build_behind_the_folder_is_proved(built: Project) -> None:
@@ -176,11 +178,11 @@ def test_build_behind_the_folder_is_proved(built: Project) -> None:
     rejected = (built.work / "rejected.parquet").read_bytes()
     try:
         shard.write_bytes(other)
-        with pytest.raises(ProblemsFound, match="SW403"):
+        with pytest.raises(ProblemsFound, match="SW803"):
             _prove(built)
         shard.write_bytes(good)
         pq.write_table(pa.Table.from_pylist([{"config": "real", "reason": "made.up"}]), built.work / "rejected.parquet")
-        with pytest.raises(ProblemsFound, match="SW401"):
+        with pytest.raises(ProblemsFound, match="SW801"):
             _prove(built)
     finally:
         shard.write_bytes(good)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.checks.folder import REBUILD
+from pipeline.checks.dataset import REBUILD
 from pipeline.checks.problem import Problem
 from pipeline.media.probe import hash_bytes, hash_file
 from pipeline.row_file import read_rows
@@ -38,11 +38,11 @@ def check_rows(build: Build) -> Iterator[Problem]:
         rows_out = sum(_rows(build.workspace.out / name) for name in names)
         if rows_in != rows_out + rejected[config]:
             message = f"{rows_in:,} rows in, {rows_out:,} rows out and {rejected[config]:,} rejects"
-            yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
+            yield Problem(code="SW801", config=config, message=message, hint=REBUILD)
         counted = rejected_of(build, config)
         if counted != dict(reasons.get(config, {})):
             message = f"the card counts {counted}, rejected.parquet holds {dict(reasons.get(config, {}))}"
-            yield Problem(code="SW401", place=config, message=message, hint=REBUILD)
+            yield Problem(code="SW801", config=config, message=message, hint=REBUILD)
 
 
 def _rows(path: Path) -> int:
@@ -77,7 +77,7 @@ def check_shards(build: Build) -> Iterator[Problem]:
         path = build.workspace.out / name
         if not path.is_file() or hash_file(path) != (file["sha256"], file["bytes"]):
             yield Problem(
-                code="SW402", place=name, message="this file is missing or not the one that was built", hint=REBUILD
+                code="SW802", file=name, message="this file is missing or not the one that was built", hint=REBUILD
             )
 
 
@@ -107,7 +107,7 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
     try:
         if hash_file(check.path) != (check.sha256, check.bytes):
             return [
-                Problem(code="SW403", place=check.name, message="the file is not the one that was built", hint=REBUILD)
+                Problem(code="SW803", file=check.name, message="the file is not the one that was built", hint=REBUILD)
             ]
         problems = []
         row = 0
@@ -119,12 +119,12 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
                     *(_hashes(table.column(name), is_list) for name, is_list in check.columns), strict=True
                 ):
                     if tuple(sha256 for column in found for sha256 in column) != check.media[row]:
-                        message = f"row {row}: its media are not the ones that were cached"
-                        problems.append(Problem(code="SW402", place=check.name, message=message, hint=REBUILD))
+                        message = "its media are not the ones that were cached"
+                        problems.append(Problem(code="SW802", file=check.name, row=row, message=message, hint=REBUILD))
                     row += 1
     except (pa.ArrowException, OSError) as error:
         message = f"the shard cannot be read: {' '.join(str(error).split())[:300]}"
-        return [Problem(code="SW301", place=check.name, message=message, hint=REBUILD)]
+        return [Problem(code="SW301", file=check.name, message=message, hint=REBUILD)]
     return problems
 
 

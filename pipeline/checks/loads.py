@@ -1,4 +1,4 @@
-"""Loads: `load_dataset` opens each config with every check on: in a clean cache, offline, in its own process."""
+"""Loads: every config by `datasets` with every check on, streaming, pandas and pyarrow, in a clean process, offline."""
 
 from __future__ import annotations
 
@@ -9,106 +9,160 @@ import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+from pipeline.checks.dataset import REBUILD
 from pipeline.checks.problem import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pipeline.checks.folder import Folder
+    from pipeline.checks.dataset import Dataset
 
 _SCRIPT = """
 import json, os, sys
 import datasets
 datasets.disable_progress_bars()
-folder, cache, streaming, configs = sys.argv[1], sys.argv[2], sys.argv[3] == "streaming", sys.argv[4:]
+told = json.loads(sys.argv[1])
 result = {}
-for config in configs:
+
+def attempt(work):
     try:
-        loaded = datasets.load_dataset(folder, config, cache_dir=cache, streaming=streaming,
-                                       verification_mode="all_checks")
-        if streaming:
-            result[config] = {"splits": {name: {"first": bool(next(iter(split.decode(False)), None))}
-                                         for name, split in loaded.items()}}
-        else:
-            result[config] = {"splits": {name: {"num_examples": split.info.splits[name].num_examples,
-                                                "num_bytes": split.info.splits[name].num_bytes,
-                                                "rows": len(split)}
-                                         for name, split in loaded.items()}}
-        del loaded
+        return work()
     except Exception as error:
-        result[config] = {"error": f"{type(error).__name__}: {error}"}
-print(json.dumps(result), flush=True)
+        return {"error": f"{type(error).__name__}: {error}"}
+
+def whole(config):
+    loaded = datasets.load_dataset(told["folder"], config, cache_dir=told["cache"], verification_mode="all_checks")
+    return {name: {"num_examples": split.info.splits[name].num_examples, "num_bytes": split.info.splits[name].num_bytes,
+                   "rows": len(split), "columns": split.column_names} for name, split in loaded.items()}
+
+def streamed(config):
+    loaded = datasets.load_dataset(told["folder"], config, cache_dir=told["cache"], streaming=True)
+    return {name: {"columns": sorted(next(iter(split.decode(False)), {}))} for name, split in loaded.items()}
+
+def framed(path):
+    import pandas, pyarrow.parquet
+    table = pyarrow.parquet.read_table(path)
+    frame = pandas.read_parquet(path)
+    return {"pyarrow": [table.num_rows, table.column_names], "pandas": [len(frame), list(map(str, frame.columns))]}
+
+for config in told["configs"]:
+    result[config] = {"whole": None if told["streaming"] else attempt(lambda: whole(config)),
+                      "streamed": attempt(lambda: streamed(config))}
+frames = {name: attempt(lambda: framed(os.path.join(told["folder"], name))) for name in told["frames"]}
+print(json.dumps({"configs": result, "frames": frames}), flush=True)
 os._exit(0)  # Arrow's reading threads may hang or abort a normal exit (apache/arrow#45214)
 """
 """Runs in the clean process; any failure at all of `datasets` is a finding, so the blanket except is right there."""
+FRAME_BYTES = 200_000_000
+"""Shards up to this size are read by pandas and pyarrow, the smallest of each config."""
+LOAD_SECONDS = 3_600
+"""Seconds that loading may take."""
 
 
-def check_loads(folder: Folder, *, max_bytes: int, scratch: Path | None = None) -> Iterator[Problem]:
-    """Load every config; above `max_bytes` the first row of each split is streamed instead, and that is said."""
-    configs = list(dict.fromkeys(split.config for split in folder.splits))
-    size = sum(path.stat().st_size for split in folder.splits for path in split.shards)
+def check_loads(dataset: Dataset, folder: Path, *, max_bytes: int, scratch: Path | None = None) -> Iterator[Problem]:
+    """Load every config; above `max_bytes` the first row of each split is only streamed, and that is said."""
+    size = sum(dataset.sizes[name] for split in dataset.splits for name in split.files)
     streaming = size > max_bytes
     if streaming:
         message = f"{size:,} bytes are over the limit of {max_bytes:,}; the first row of each split was streamed"
-        yield Problem(
-            code="SW202", severity="warning", place="load_dataset", message=message, hint="raise --load-limit"
-        )
+        yield Problem(code="SW202", message=message, hint="raise --load-limit")
+    frames = [
+        min((name for split in dataset.splits_of(config) for name in split.shards), key=dataset.sizes.__getitem__)
+        for config in dataset.configs
+        if any(split.shards for split in dataset.splits_of(config))
+    ]
+    frames = [name for name in dict.fromkeys(frames) if dataset.sizes[name] <= FRAME_BYTES]
     with tempfile.TemporaryDirectory(prefix="shardwright-load-", dir=scratch) as cache:
-        environment = {
-            name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))
-        }
-        environment |= {
-            "HF_HOME": cache,
-            "HF_HUB_OFFLINE": "1",
-            "HF_DATASETS_OFFLINE": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1",
-            "TMPDIR": cache,
-        }
+        result = _in_clean_process(
+            cache,
+            {
+                "folder": str(folder.absolute()),
+                "cache": f"{cache}/datasets",
+                "streaming": streaming,
+                "configs": dataset.configs,
+                "frames": frames,
+            },
+        )
+    if isinstance(result, Problem):
+        yield result
+        return
+    for config in dataset.configs:
+        yield from _compare(dataset, config, result["configs"][config])
+    for name, read in result["frames"].items():
+        yield from _compare_frame(dataset, name, read)
+
+
+def _in_clean_process(cache: str, told: dict[str, Any]) -> dict[str, Any] | Problem:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING_FACE"))}
+    environment |= {
+        "HF_HOME": cache,
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TMPDIR": cache,
+    }
+    try:
         done = subprocess.run(  # noqa: S603  (our own interpreter and script)
-            [
-                sys.executable,
-                "-c",
-                _SCRIPT,
-                str(folder.path.absolute()),
-                f"{cache}/datasets",
-                "streaming" if streaming else "whole",
-                *configs,
-            ],
+            [sys.executable, "-c", _SCRIPT, json.dumps(told)],
             env=environment,
             capture_output=True,
             text=True,
             check=False,
             cwd=cache,
+            timeout=LOAD_SECONDS,
         )
+    except subprocess.TimeoutExpired:
+        return Problem(code="SW201", message=f"loading took more than {LOAD_SECONDS:,} seconds, and was stopped")
     if done.returncode:
         tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        yield Problem(
-            code="SW201", place="load_dataset", message=f"the process ended with {done.returncode}: {tail[0][:500]}"
-        )
-        return
-    result: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    for config in configs:
-        yield from _compare(folder, config, result[config], streaming=streaming)
+        return Problem(code="SW201", message=f"the process ended with {done.returncode}: {tail[0][:500]}")
+    loaded: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return loaded
 
 
-def _compare(folder: Folder, config: str, result: dict[str, Any], *, streaming: bool) -> Iterator[Problem]:
-    if "error" in result:
-        yield Problem(code="SW201", place=config, message=f"load_dataset fails: {result['error'][:1000]}")
+def _compare(dataset: Dataset, config: str, result: dict[str, Any]) -> Iterator[Problem]:
+    """Compare what was loaded of a config with the card."""
+    whole, streamed = result["whole"], result["streamed"]
+    if "error" in streamed:
+        message = f"load_dataset fails with streaming=True: {streamed['error'][:1000]}"
+        yield Problem(code="SW204", config=config, message=message)
+    if whole is None:
         return
-    named = [split.name for split in folder.splits if split.config == config]
-    if sorted(result["splits"]) != sorted(named):
-        message = f"load_dataset gives the splits {sorted(result['splits'])}, the card names {sorted(named)}"
-        yield Problem(code="SW201", place=config, message=message)
-    if streaming:
+    if "error" in whole:
+        yield Problem(code="SW201", config=config, message=f"load_dataset fails: {whole['error'][:1000]}")
         return
-    written = {entry["name"]: entry for entry in folder.info(config).get("splits") or []}
-    for name, loaded in result["splits"].items():
-        entry = written.get(name, {})
+    named = sorted(split.name for split in dataset.splits_of(config))
+    if sorted(whole) != named:
+        message = f"load_dataset gives the splits {sorted(whole)}, the card names {named}"
+        yield Problem(code="SW201", config=config, message=message, hint=REBUILD)
+    entries = dataset.info(config).get("splits")
+    written = (
+        {entry["name"]: entry for entry in entries if isinstance(entry, dict)} if isinstance(entries, list) else {}
+    )
+    for name, loaded in whole.items():
         for key in ("num_examples", "num_bytes"):
-            if loaded[key] != entry.get(key):
-                message = f"the card says {key} {entry.get(key)!r}, `datasets` recorded {loaded[key]}"
-                yield Problem(code="SW203", place=f"{config}/{name}", message=message)
+            said = written.get(name, {}).get(key)
+            if said is not None and loaded[key] != said:
+                message = f"the card says {key} {said!r}, `datasets` recorded {loaded[key]}"
+                yield Problem(code="SW203", config=config, split=name, key=key, message=message, hint=REBUILD)
         if loaded["rows"] != loaded["num_examples"]:
             message = f"{loaded['rows']} rows can be indexed, {loaded['num_examples']} were recorded"
-            yield Problem(code="SW203", place=f"{config}/{name}", message=message)
+            yield Problem(code="SW203", config=config, split=name, message=message)
+        if "error" not in streamed and streamed.get(name, {}).get("columns") != sorted(loaded["columns"]):
+            message = f"streaming gives the columns {streamed.get(name)}, loading {sorted(loaded['columns'])}"
+            yield Problem(code="SW204", config=config, split=name, message=message)
+
+
+def _compare_frame(dataset: Dataset, name: str, read: dict[str, Any]) -> Iterator[Problem]:
+    """Compare what pandas and pyarrow read of a shard with its footer."""
+    footer = dataset.footer(name)
+    if "error" in read or footer is None:
+        yield Problem(code="SW205", file=name, message=f"it cannot be read: {read.get('error', '')[:1000]}")
+        return
+    for library, (rows, columns) in read.items():
+        if rows != footer.rows or columns != footer.schema.names:
+            message = (
+                f"{library} reads {rows:,} rows of {columns}, the footer says {footer.rows:,} of {footer.schema.names}"
+            )
+            yield Problem(code="SW205", file=name, message=message)

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.checks.codes import CODES
+
+if TYPE_CHECKING:
+    from pipeline.checks.codes import Severity
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """Something wrong with a dataset."""
+    """Something wrong with a dataset. What is not known of its place is left empty."""
 
     code: str
-    """Stable: SW1xx card and shards, SW2xx loading, SW3xx shard health, SW4xx the build behind it."""
-    severity: Literal["error", "warning"] = "error"
-    place: str
-    """File, config, split, row or key."""
+    """One of `CODES`."""
     message: str
     """What is wrong, with both numbers."""
     hint: str = ""
     """What to do."""
+    file: str = ""
+    """POSIX path inside the dataset."""
+    config: str = ""
+    split: str = ""
+    row: int | None = None
+    """Counted from 0 in its file."""
+    key: str = ""
+    """A column, or a key of the card's front matter, e.g. `configs[0].config_name`."""
+
+    @property
+    def severity(self) -> Severity:
+        """How bad it is."""
+        return CODES[self.code].severity
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        side = f"{self.config}/{self.split}" if self.split else self.config
+        where = self.file or side
+        if self.file and side and not self.file.startswith(f"{side}-"):
+            where = f"{self.file} ({side})"
+        if self.row is not None:
+            where += f" row {self.row}"
+        return f"{where}: {self.key}" if where and self.key else where or self.key
 
     def __str__(self) -> str:
         hint = f"\n       next: {self.hint}" if self.hint else ""
-        return f"{self.code} {self.severity:<7} {self.place}: {self.message}{hint}"
+        place = f"{self.place}: " if self.place else ""
+        return f"{self.code} {self.severity:<7} {place}{self.message}{hint}"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        return asdict(self)
+        names = ("code", "severity", "file", "config", "split", "row", "key", "message", "hint")
+        return {name: getattr(self, name) for name in names}

@@ -5,6 +5,7 @@
     <cache>/media/index.sqlite          what is known, and can be found out again:
         files   path, size, times, inode -> sha256: files that stay where they are (adopted)
         facts   sha256, kind, depth -> what a probe found, or why it failed
+        excerpts  sha256 of a video, excerpt -> the pieces that were cut out of it, which are objects; or why not
     <cache>/media/index.lock            held while a process opens or mends the index
 
 Files of a local folder are adopted, not copied: a terabyte is not doubled. Whoever reads one checks its hash.
@@ -16,10 +17,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
 from pipeline.database import Database
 from pipeline.errors import RowRejected, SourceError
+from pipeline.media.excerpt import EXCERPT_VERSION, Piece
 from pipeline.media.facts import MediaFacts
 from pipeline.media.probe import PROBE_VERSION, hash_bytes, hash_file
 from pipeline.workspace import disk_errors, writing
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from pipeline.media.facts import Kind
     from pipeline.recipe_spec import Depth
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 RACY_NS = 2_000_000_000
 """A file changed less than this before it was hashed may change again within the same tick of the disk's clock."""
 
@@ -42,6 +45,8 @@ _TABLES = {
     "inode INTEGER NOT NULL, sha256 TEXT NOT NULL, settled INTEGER NOT NULL",
     "facts": "sha256 TEXT NOT NULL, kind TEXT NOT NULL, depth TEXT NOT NULL, version INTEGER NOT NULL, facts TEXT, "
     "code TEXT, message TEXT, PRIMARY KEY (sha256, kind, depth)",
+    "excerpts": "sha256 TEXT NOT NULL, excerpt TEXT NOT NULL, version INTEGER NOT NULL, pieces TEXT, code TEXT, "
+    "message TEXT, PRIMARY KEY (sha256, excerpt)",
 }
 
 
@@ -80,6 +85,11 @@ class MediaStore:
         with writing(path) as temporary:
             temporary.write_bytes(data)
         return sha256
+
+    def take(self, path: Path, sha256: str) -> None:
+        """Make a file an object; the file is moved, and must be on the store's disk."""
+        with writing(self.object_path(sha256)) as temporary:
+            path.replace(temporary)
 
     def read_into(self, sha256: str, location: Path, buffer: memoryview) -> None:
         """Read a medium into a buffer of its size and check its hash.
@@ -183,6 +193,28 @@ class MediaStore:
             for sha256, found in entries
         ]
         self._index.insert("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def pieces(self, sha256: str, excerpts: Iterable[str]) -> dict[str, list[Piece] | RowRejected]:
+        """Return what is known of excerpts of a video: their pieces that are all there, or why there are none."""
+        known: dict[str, list[Piece] | RowRejected] = {}
+        query = "SELECT excerpt, pieces, code, message FROM excerpts WHERE sha256 = ? AND version = ? AND excerpt IN"
+        for excerpt, text, code, message in self._index.select(query, list(excerpts), sha256, EXCERPT_VERSION):
+            pieces = [Piece(**piece) for piece in json.loads(text)] if text else []
+            if text is None:
+                known[excerpt] = RowRejected(code, message)
+            elif all(self.object_path(piece.sha256).is_file() for piece in pieces):
+                known[excerpt] = pieces
+        return known
+
+    def remember_pieces(self, entries: Iterable[tuple[str, str, list[Piece] | RowRejected]]) -> None:
+        """Remember what was cut out of videos: hash, excerpt, and its pieces or why there are none."""
+        rows = [
+            (sha256, excerpt, EXCERPT_VERSION, None, found.code, found.message)
+            if isinstance(found, RowRejected)
+            else (sha256, excerpt, EXCERPT_VERSION, json.dumps([asdict(piece) for piece in found]), None, None)
+            for sha256, excerpt, found in entries
+        ]
+        self._index.insert("INSERT OR REPLACE INTO excerpts VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def _stored(path: str) -> str:

@@ -87,7 +87,9 @@ def _needed(cache: Path) -> set[str]:
             continue
         for path in work.glob("plan/*/*.arrow"):
             for batch in read_batches(path, ["media"]):
-                needed |= set(batch.column("media").flatten().field("sha256").unique().to_pylist())
+                media = batch.column("media").flatten()
+                for name in ("sha256", "origin"):
+                    needed |= set(media.field(name).unique().to_pylist())
         for path in work.glob("records/*/*.arrow"):
             columns = [name for name in schema_of(path).names if name.startswith("__media.")]
             for batch in read_batches(path, columns) if columns else ():

@@ -38,7 +38,7 @@ def cut_into_parts(path: Path, options: ReadOptions) -> list[Part]:
     """
     try:
         size = path.stat().st_size
-        kind = detect_format(path, options) if is_large(size) else None
+        kind = detect_format(path, options) if is_large(size) and options.runs is None else None
         if kind not in ("json", "jsonl") or not is_utf8(path, options):
             return []
         border = (b"\n", 1) if kind == "jsonl" else border_of_array(path, options)

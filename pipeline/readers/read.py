@@ -18,6 +18,7 @@ codes of bad records:
     read.unterminated   a quote that is never closed
     read.ragged         another number of cells than the header has columns
     read.nul            a NUL byte in a CSV row
+    read.frame          a line that is to tell of one frame of a video, and does not, or not in order
     read.parquet        a value that Python cannot hold
     read.encoding       bytes that do not fit the encoding
     read.too_large      longer than `MAX_RECORD_BYTES`
@@ -36,6 +37,7 @@ from pipeline.readers.json_cursor import BrokenTextError, Cursor
 from pipeline.readers.json_lines import read_json_lines
 from pipeline.readers.parquet_rows import read_parquet
 from pipeline.readers.record import BadRecord, Batch, batched
+from pipeline.readers.runs import joined
 from pipeline.readers.text import BLOCK_BYTES, raw_blocks, utf8_blocks
 
 if TYPE_CHECKING:
@@ -79,7 +81,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[Batch | BadRecord]:
             allowed="`records` and `key` for a JSON document",
             hint="leave it out, or correct `format`",
         )
-    yield from batched(READERS[kind](path, options))
+    records = READERS[kind](path, options)
+    yield from batched(records if options.runs is None else joined(records, options.runs))
 
 
 def detect_format(path: Path, options: ReadOptions) -> str:

@@ -36,6 +36,18 @@ class Part:
     """The hash of its bytes."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runs:
+    """How lines that each tell of one frame are joined; `RunsSpec` of the recipe says what each key means."""
+
+    frame: str
+    same: tuple[str, ...]
+    video: str | None
+    step: int
+    fps: float | None
+    max_frames: int | None
+
+
 class PartsDoNotMeetError(Exception):
     """A part does not end between two records: where the file was cut was guessed wrong, and it must be read whole."""
 
@@ -60,6 +72,8 @@ class ReadOptions:
     """JSON: dotted path to the array or keyed object of the records, e.g. `data.annotations`; None: the top level."""
     key: str | None = None
     """JSON keyed object: the column that receives each record's key; None: it must be an array or a lone object."""
+    runs: Runs | None = None
+    """Lines that tell of one frame each are joined into records; None: each line is one."""
     part: Part | None = None
     """The piece of the file to read, one of `cut_into_parts`; None: all of it."""
 

@@ -6,10 +6,12 @@ lists. `hub_shelf.py` says how it lies on the disk. Environment variables mean w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from pipeline.sources.hub_client import UnreachedError
 from pipeline.sources.hub_listing import HubName, HubRepo, ListedFile, Listing, checked_patterns, matching
-from pipeline.sources.hub_retry import with_tries
+from pipeline.sources.hub_retry import FEW, TRIES, with_tries
 from pipeline.sources.hub_shelf import Download, HubSnapshot, Shelf
 from pipeline.sources.hub_url import parse_hub_url
 from pipeline.workspace import disk_errors
@@ -44,8 +46,9 @@ def snapshot(
 ) -> HubSnapshot:
     """Return the files of a repository that match the patterns; what is there and whole is not downloaded again.
 
-    Asks for the commit of a branch or tag with one request, and of a full commit id with none. `advance` is called with
-    the bytes of each file that has come, in the thread of the caller.
+    Asks for the commit of a branch or tag with one request, and of a full commit id with none. A hub that cannot be
+    asked now is done without where a snapshot of the revision is there. `advance` is called with the bytes of each file
+    that has come, in the thread of the caller.
 
     Raises:
         SourceError: the repository or one of its files cannot be had, or is not what the hub says.
@@ -58,9 +61,17 @@ def snapshot(
         if repo.pinned and (found := shelf.finished(repo.pinned)):
             return found
         client = _client(repo, None)
-        commit = _current(client)
+        last = shelf.last()
+        tries = FEW if last else TRIES
+        try:
+            commit = _current(client, tries)
+            listing = None if commit else _listed(client, None, tries)
+        except UnreachedError as error:
+            if last is None:
+                raise
+            return replace(last, unasked=error.what)
         if commit is None or (found := shelf.finished(commit)) is None:
-            listing = _listed(client, commit)
+            listing = listing or _listed(client, commit)
             if (found := shelf.finished(listing.commit)) is None:
                 files = matching(repo, listing, shelf.patterns)
                 found = shelf.fill(Download(client=client, commit=listing.commit, files=files), max_bytes, advance)
@@ -86,9 +97,9 @@ def _is_offline(repo: HubRepo) -> bool:
     return False
 
 
-def _current(client: HubClient) -> str | None:
-    return with_tries(lambda _: client.commit(), client.failure)
+def _current(client: HubClient, tries: int = TRIES) -> str | None:
+    return with_tries(lambda _: client.commit(), client.failure, tries=tries)
 
 
-def _listed(client: HubClient, commit: str | None) -> Listing:
-    return with_tries(lambda _: client.listing(commit), client.failure)
+def _listed(client: HubClient, commit: str | None, tries: int = TRIES) -> Listing:
+    return with_tries(lambda _: client.listing(commit), client.failure, tries=tries)

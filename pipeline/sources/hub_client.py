@@ -35,6 +35,10 @@ class DamagedError(Exception):
         self.error = error
 
 
+class UnreachedError(SourceError):
+    """The hub gives no answer now; what it has may be there all the same."""
+
+
 class HubClient(Protocol):
     """A hub's own client, bound to one repository."""
 
@@ -159,10 +163,10 @@ class Words:
             hint = "run it again later; what is there already is not fetched again"
             if self._no_token:
                 hint += f"; with a token the limits are higher: {self._set_token}"
-            error = SourceError(f"{self._place} allows no more requests for now{asks}", hint=hint)
+            error = UnreachedError(f"{self._place} allows no more requests for now{asks}", hint=hint)
         else:
             answers = f"answers {status}" if status else "fails"
-            error = SourceError(
+            error = UnreachedError(
                 f"{self._place} {answers} for {self.repo} again and again{asks}",
                 hint="the hub has trouble: run it again later; what is there already is not fetched again",
             )
@@ -173,7 +177,7 @@ class Words:
         hint = "check the network, HTTPS_PROXY and the endpoint's name, and run it again"
         if proxy:
             hint = "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
-        error = SourceError(f"{self._place} cannot be reached{self._after(said)}", hint=hint)
+        error = UnreachedError(f"{self._place} cannot be reached{self._after(said)}", hint=hint)
         return Failure(error=error, passing=not proxy)
 
     def strange(self, error: Exception) -> SourceError:

@@ -19,6 +19,8 @@ TRIES = 5
 """Attempts at one request or file; the clients have tried again themselves inside each."""
 FIRST_WAIT, MAX_WAIT = 1.0, 30.0
 """Seconds before the second attempt, doubled each time, where the server does not say how long."""
+FEW = 2
+"""Attempts where there is a way to go on without the answer."""
 PATIENCE = 300.0
 """Seconds waited for one request or file, all waits together."""
 
@@ -39,14 +41,14 @@ def pause(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def with_tries(action: Callable[[int], T], failure: Callable[[Exception], Failure]) -> T:
+def with_tries(action: Callable[[int], T], failure: Callable[[Exception], Failure], *, tries: int = TRIES) -> T:
     """Return what `action` returns; it is called with the number of the attempt, from 0.
 
     Raises:
         ShardwrightError: what `failure` makes of the last error.
     """
     waited = 0.0
-    for attempt in range(TRIES):
+    for attempt in range(tries):
         try:
             return action(attempt)
         except Exception as error:  # noqa: BLE001  `failure` raises again what it does not know
@@ -55,7 +57,7 @@ def with_tries(action: Callable[[int], T], failure: Callable[[Exception], Failur
             if told.wait is not None:
                 wait = told.wait + random.uniform(0, 0.5)  # noqa: S311
             # `from None`: what a library says may hold what it sent.
-            if not told.passing or attempt == TRIES - 1:
+            if not told.passing or attempt == tries - 1:
                 raise told.error from None
             if waited + wait > PATIENCE:
                 told.error.hint = f"the server asks to wait {wait:.0f} seconds: run it again after that"

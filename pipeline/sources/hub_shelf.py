@@ -52,6 +52,8 @@ class HubSnapshot:
     """Holds the files that match, and nothing else."""
     files: dict[str, tuple[str | None, int]]
     """Path -> its SHA-256, if the hub says one, and its bytes."""
+    unasked: str = ""
+    """Why the hub could not be asked whether it has something newer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,11 @@ class Shelf:
             write_json(path, record)
         files = {name: (entry["listed"], entry["bytes"]) for name, entry in record["files"].items()}
         return HubSnapshot(commit=commit, folder=root, files=files)
+
+    def last(self) -> HubSnapshot | None:
+        """Return the snapshot of the commit that the revision was at when it was asked for last, if it is whole."""
+        commit = self._known_latest().get(self._key)
+        return self.finished(commit) if commit else None
 
     def without_network(self) -> HubSnapshot:
         """Return the snapshot that is there, or say what is missing."""

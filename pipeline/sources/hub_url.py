@@ -19,23 +19,38 @@ FILE_ROUTES = frozenset({"resolve", "blob", "raw"})
 SLASHED_REVISION = re.compile(r"(refs/(?:convert/[\w.-]+|pr/\d+))/(.+)", re.DOTALL)
 """Revisions of Hugging Face that hold slashes, which URLs give as they stand or percent-encoded."""
 PORTS = {"http": 80, "https": 443}
+PUBLIC: dict[HubName, tuple[str, ...]] = {
+    "huggingface": ("https://huggingface.co", "https://hf.co"),
+    "modelscope": ("https://modelscope.cn",),
+}
+"""Where URLs that people copy lead to; they mean the hub, wherever the endpoint of its client is."""
 
 
 def parse_hub_url(url: str) -> tuple[HubRepo, str] | None:
-    """Return the repository and the path that a URL of a current endpoint points to; None for every other URL."""
+    """Return the repository and the path that a URL of a hub points to; None for every other URL.
+
+    A hub is at its public address and at the current endpoint: with HF_ENDPOINT set, a mirror is asked for what the
+    annotations name by `https://huggingface.co/…`.
+    """
     if "/datasets/" not in url:  # most media; the clients need not be loaded to know
         return None
     try:
         given = urlsplit(url.strip())
-        inside = _below(given, huggingface_endpoint())
+        inside = _inside(given, huggingface_endpoint(), *PUBLIC["huggingface"])
         if inside is not None:
             return _from_path("huggingface", inside)
-        inside = _below(given, modelscope_endpoint())
+        inside = _inside(given, modelscope_endpoint(), *PUBLIC["modelscope"])
         if inside is not None:
             return _from_path("modelscope", inside) or _from_query(inside, given.query)
     except (ValueError, SourceError, RefusedError):  # a bad port, a percent sign too many, a path that climbs
         pass
     return None
+
+
+def _inside(given: SplitResult, *endpoints: str) -> str | None:
+    """Return the path below the first of the endpoints that a URL is of, or None."""
+    found = (_below(given, endpoint) for endpoint in endpoints)
+    return next((inside for inside in found if inside is not None), None)
 
 
 def _below(given: SplitResult, endpoint: str) -> str | None:

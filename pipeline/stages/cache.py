@@ -5,7 +5,8 @@ A plan file belongs to one records file and has one row a record, in the same or
     ok      bool     every medium could be had; else the row is among the rejects
     line    int64    where the record starts
     bytes   int64    what the row will weigh in a shard: its values, and its media when they are embedded
-    media   list<struct>  each medium: column number, hash, size, where its bytes are, its published name, its facts
+    media   list<struct>  each medium: column number, hash, size, where its bytes are, its published name, its facts;
+                          origin: the hash of the video it was cut out of
 
 Media in folders stay where they are; the store remembers their hash by path, size and times.
 """
@@ -31,7 +32,7 @@ from pipeline.network.remote_media import OFFLINE
 from pipeline.network.urls import hide_secrets, looks_like_url, parse_url
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
-from pipeline.row_file import writing_rows
+from pipeline.row_file import read_batches, writing_rows
 from pipeline.stages.find_media import Found, MediaFinder, Medium, find_all, state_of
 from pipeline.workspace import read_json, remove_file, remove_leftovers, sizes_of, write_json
 
@@ -41,12 +42,14 @@ if TYPE_CHECKING:
     from pipeline.build import AnnotationFile, Build
     from pipeline.recipe import Config
     from pipeline.report import Progress
+    from pipeline.schema import Column
 
-VERSION = 3
+VERSION = 4
 NAME = "cache"
 
 MISSING_SHOWN = 50
 """Rows that are named when media are missing."""
+_CUT = {"copied": "clips copied", "encoded": "clips encoded anew", "sampled": "frames sampled"}
 PATH_BYTES = 100
 """About what the published path of a medium beside the shards weighs."""
 MAX_CELL_BYTES = 2**31 - 1 - (1 << 20)
@@ -59,6 +62,7 @@ MEDIA_FIELDS = pa.struct(
         ("size", pa.int64()),
         ("path", pa.string()),
         ("name", pa.string()),
+        ("origin", pa.string()),
         ("kind", pa.string()),
         ("format", pa.string()),
         ("codec", pa.string()),
@@ -120,7 +124,11 @@ def run(build: Build) -> StageReport:
         without = sum_counts(meta["without"] for meta in mine)
         for reason, count in without.items():
             report.notes.append(f"{name}: {count:,} rows kept without a medium ({reason})")
-        configs[name] = {**add_up(mine), "kept_without": without}
+        cut = sum_counts(meta["cut"] for meta in mine)
+        if cut:
+            told = ", ".join(f"{count:,} {_CUT[how]}" for how, count in cut.items())
+            report.notes.append(f"{name}: {told} out of longer videos")
+        configs[name] = {**add_up(mine), "kept_without": without, "cut": cut}
     plans = [(file.config, file.key, meta["plan"]) for file, meta in zip(build.files, metas, strict=True)]
     build.manifest.record(NAME, {"fingerprint": fingerprint(VERSION, plans), "configs": configs})
     return report
@@ -142,8 +150,18 @@ def rejects_path(build: Build, file: AnnotationFile) -> Path:
 
 
 def _is_whole(build: Build, file: AnnotationFile, meta: dict[str, Any]) -> bool:
-    """Tell whether a plan is all there, and was made of media that had not just changed."""
-    return bool(meta["settled"]) and meta["sizes"] == sizes_of([plan_path(build, file), rejects_path(build, file)])
+    """Tell whether a plan is all there, was made of media that had not just changed, and has the pieces it had cut."""
+    sizes = sizes_of([plan_path(build, file), rejects_path(build, file)])
+    if not meta["settled"] or meta["sizes"] != sizes:
+        return False
+    if not meta["cut"]:
+        return True
+    for batch in read_batches(plan_path(build, file), ["media"]):
+        media = batch.column("media").flatten()
+        pieces = media.field("sha256").filter(media.field("origin").is_valid()).unique().to_pylist()
+        if not all(build.store.object_path(sha256).is_file() for sha256 in pieces):
+            return False
+    return True
 
 
 def _forget_old(build: Build) -> None:
@@ -158,6 +176,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
     finder = MediaFinder(build, config, file)
     rows_in = rows_out = media = size = 0
     without: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
     indispensable: list[str] = []
     digest = hashlib.sha256()
     with (
@@ -199,6 +218,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
             plan.write(rows.table())
             media += len(rows.media)
             size += sum(medium.size for medium in rows.media)
+            cut.update(medium.how for medium in rows.media if medium.how is not None)
             digest.update(rows.identity())
             shown.finish()
     if indispensable:
@@ -215,6 +235,7 @@ def _plan(build: Build, config: Config, file: AnnotationFile, progress: Progress
         "media": media,
         "bytes": size,
         "without": dict(sorted(without.items())),
+        "cut": dict(sorted(cut.items())),
         "plan": digest.hexdigest(),
         "state": finder.state,
         "sizes": sizes_of([plan_path(build, file), rejects_path(build, file)]),
@@ -286,6 +307,7 @@ class _PlanRows:
             "size": [medium.size for medium in self.media],
             "path": [medium.path for medium in self.media],
             "name": self._names,
+            "origin": [medium.origin for medium in self.media],
             **{name: [getattr(medium.facts, name) for medium in self.media] for name in FACTS},
         }
         arrays = [pa.array(columns[field.name], field.type) for field in MEDIA_FIELDS]
@@ -321,22 +343,38 @@ def _row(
         missing = spec.missing if spec else "reject"
         weight = 0
         for ask in asks or []:
-            medium = found[number, ask["value"], ask["object"]]
-            if isinstance(medium, RowRejected):
+            media = found[number, ask["value"], ask["object"], ask["excerpt"]]
+            if isinstance(media, RowRejected):
                 if missing == "keep":
-                    without[medium.code] += 1
+                    without[media.code] += 1
                     continue
                 if missing == "fail":
-                    indispensable.append(f"{column.name}: {medium.message}")
-                raise _MediumRejected(medium, column.name, ask["value"])
-            weight += medium.size
-            row.append((number, _published_name(ask, medium), medium))
+                    indispensable.append(f"{column.name}: {media.message}")
+                raise _MediumRejected(media, column.name, ask["value"])
+            if spec is not None and spec.frames is not None:
+                _expect_frames(column, len(media), ask["value"])
+            for medium in media:
+                weight += medium.size
+                row.append((number, _published_name(ask, medium), medium))
         if finder.build.recipe.embedded and weight > MAX_CELL_BYTES:
             error = RowRejected(
                 "media.too_large", f"{weight:,} bytes cannot be embedded; `shards: {{media: files}}` keeps them beside"
             )
             raise _MediumRejected(error, column.name, None)
     return row
+
+
+def _expect_frames(column: Column, count: int, value: str | None) -> None:
+    """Hold the frames of a row against the schema, which cannot be done before they are sampled.
+
+    Raises:
+        _MediumRejected: there are too few or too many.
+    """
+    least, most = column.rules.min_length, column.rules.max_length
+    if (least is not None and count < least) or (most is not None and count > most):
+        bound = f"at least {least}" if least is not None and count < least else f"at most {most}"
+        error = RowRejected("schema.rule", f"{count} frames; {bound} are allowed")
+        raise _MediumRejected(error, column.name, value)
 
 
 def _published_name(ask: dict[str, Any], medium: Medium) -> str:
@@ -346,4 +384,6 @@ def _published_name(ask: dict[str, Any], medium: Medium) -> str:
         name = parse_url(value).name
     else:
         name = value.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    if medium.suffix:
+        return f"{name.rpartition('.')[0] or name or (medium.origin or '')[:16]}{medium.suffix}"
     return name or f"{medium.sha256[:16]}.{medium.facts.format}"

@@ -6,7 +6,6 @@ Shared by nothing but the convert stage, which says where records come from and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,22 +16,19 @@ from pipeline.column_type import Scalar
 from pipeline.conform import MISSING, ColumnConformer
 from pipeline.conversation import compile_conversation
 from pipeline.errors import RowRejected
-from pipeline.media.inline import inline_bytes
-from pipeline.single_value import shown
+from pipeline.stages.media_columns import ASK_TYPE, MediaColumn
 from pipeline.template import Expression, Template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipeline.build import AnnotationFile
     from pipeline.media.store import MediaStore
     from pipeline.readers.record import Batch
     from pipeline.recipe import Config
-    from pipeline.recipe_spec import FieldSpec, MediaSpec
+    from pipeline.recipe_spec import FieldSpec
     from pipeline.schema import Column, Schema
-
-Origin = Callable[[int], dict[str, Any]]
-"""Position in a batch -> where its record comes from: source, file, line, split."""
-ASK_TYPE = pa.list_(pa.struct({"value": pa.string(), "object": pa.string()}))
-"""What a media column asks for: a path as written, or the hash of a medium that came inside the annotation."""
+    from pipeline.stages.media_columns import Origin
 
 
 class Converter:
@@ -46,9 +42,7 @@ class Converter:
             _ValueColumn(column, config.fields.get(column.name), untyped=untyped)
             for column in self.schema.value_columns
         ]
-        self.media = [
-            _MediaColumn(column, config.media.get(column.name), store) for column in self.schema.media_columns
-        ]
+        self.media = [MediaColumn(column, config.media.get(column.name), store) for column in self.schema.media_columns]
         self.checks = _row_checks(self.schema)
         self.wheres = [
             (number, Expression(split.where))
@@ -222,72 +216,3 @@ class _ValueColumn:
         except RowRejected as error:
             bad.setdefault(position, RowRejected(error.code, f"{self.name}: {error.message}"))
             return None
-
-
-class _MediaColumn:
-    """One media column: the paths or bytes its rows ask for."""
-
-    def __init__(self, column: Column, media: MediaSpec | None, store: MediaStore) -> None:
-        self.column = column
-        self.name = column.name
-        self.store = store
-        self.template = Template(media.path) if media and media.path is not None else None
-        given = media.source_column if media else None
-        self.source = given or column.name
-        self.path_only = (
-            self.template is not None
-            and given is None
-            and "item" not in self.template.source
-            and self.source not in self.template.columns
-        )
-        """The path is made of other columns alone, so there is nothing to look up under the column's own name."""
-        self.reads = set(self.template.columns if self.template else ()) | {self.source}
-        self.inline = False
-        """Did any medium come inside the annotation?"""
-
-    def asks(
-        self, rows: list[dict[str, Any]], origin: Origin, bad: dict[int, RowRejected]
-    ) -> list[list[dict[str, Any]] | None]:
-        """Return for each row of a batch the media it asks for."""
-        result: list[list[dict[str, Any]] | None] = []
-        for position, row in enumerate(rows):
-            try:
-                result.append(self._asked(row, position, origin))
-            except RowRejected as error:
-                bad.setdefault(position, RowRejected(error.code, f"{self.name}: {error.message}"))
-                result.append(None)
-        return result
-
-    def _asked(self, row: dict[str, Any], position: int, origin: Origin) -> list[dict[str, Any]] | None:
-        value = True if self.path_only else row.get(self.source)
-        items = value if isinstance(value, list) else ([] if value is None or value == "" else [value])
-        rules = self.column.rules
-        if not self.column.is_list and len(items) > 1:
-            raise RowRejected("media.type", f"{len(items)} media, but the schema allows one")
-        if not items and not rules.nullable and not (self.column.is_list and isinstance(value, list)):
-            raise RowRejected("media.null", "no medium is named, and the schema says there must be one")
-        if self.column.is_list:
-            if rules.min_length is not None and len(items) < rules.min_length:
-                raise RowRejected("schema.rule", f"{len(items)} media; at least {rules.min_length} are allowed")
-            if rules.max_length is not None and len(items) > rules.max_length:
-                raise RowRejected("schema.rule", f"{len(items)} media; at most {rules.max_length} are allowed")
-        if not items and value is None and self.column.is_list:
-            return None
-        return [self._ask(item, row, position, origin) for item in items]
-
-    def _ask(self, item: Any, row: dict[str, Any], position: int, origin: Origin) -> dict[str, Any]:
-        data = None if self.path_only else inline_bytes(item)
-        if data is not None:
-            self.inline = True
-            name = item.get("path") if isinstance(item, dict) else None
-            return {"value": name if isinstance(name, str) else None, "object": self.store.put(data)}
-        if isinstance(item, dict) and isinstance(item.get("path"), str):
-            item = item["path"]
-        path = self.template.render(row, item=item, record=origin(position)) if self.template else item
-        if not isinstance(path, str):
-            raise RowRejected("media.type", f"{shown(path)} is no path")
-        try:
-            path.encode()
-        except UnicodeEncodeError:
-            raise RowRejected("media.path_invalid", f"{shown(path)} is no path") from None
-        return {"value": path, "object": None}

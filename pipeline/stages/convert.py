@@ -6,8 +6,8 @@ recipe part and schema is not converted again. A records file has the schema's v
     __line              int64                            where the record starts
     __bytes             int64                            what its values weigh, for cutting shards
     __split             int16                            the first split whose `where` takes the record; -1: none
-    __media.<column>    list<struct<value, object>>      what a media column asks for: a path as written, or
-                                                         the hash of a medium that came inside the annotation
+    __media.<column>    list<struct<value, object,       what a media column asks for: a path as written, or the hash
+                        excerpt>>                        of a medium that came inside the annotation; and what of it
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from pipeline.recipe import all_rows
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.row_file import read_batches, writing_rows
-from pipeline.stages.conversion import ASK_TYPE, Converter
+from pipeline.stages.conversion import Converter
+from pipeline.stages.media_columns import ASK_TYPE
 from pipeline.workspace import Workspace, read_json, remove_leftovers, sizes_of, write_json
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from pipeline.recipe_spec import RowsSpec
     from pipeline.schema import Schema
 
-VERSION = 5
+VERSION = 6
 NAME = "convert"
 
 
@@ -189,7 +190,7 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
         reader,
         {name: field.model_dump(mode="json") for name, field in config.fields.items()},
         {
-            name: media.model_dump(mode="json", include={"source_column", "path"})
+            name: media.model_dump(mode="json", include={"source_column", "path", "clip", "frames"})
             for name, media in config.media.items()
         },
         config.schema.source,

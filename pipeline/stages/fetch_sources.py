@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 from typing import TYPE_CHECKING, Any, cast
 
@@ -9,7 +10,7 @@ from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.network.urls import hide_secrets, parse_url
 from pipeline.recipe_spec import HUBS
-from pipeline.sources.archive import ArchiveLimits, is_archive, unpack
+from pipeline.sources.archive import FORMATS, ArchiveLimits, is_archive, unpack
 from pipeline.sources.hub import HubName, HubRepo, snapshot
 from pipeline.workspace import disk_errors, holding, writing
 
@@ -66,7 +67,7 @@ def _bring(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tu
     if place.path is not None:
         return _local(build, name, (build.recipe.path.parent / place.path).resolve(), report)
     if place.kind in HUBS:
-        return _repository(build, place)
+        return _repository(build, name, place, report)
     return _download(build, name, place, report)
 
 
@@ -95,13 +96,26 @@ def _unpacked(build: Build, name: str, path: Path, sha256: str, report: StageRep
     return folder
 
 
-def _repository(build: Build, place: PlaceSpec) -> tuple[Path, dict[str, Any]]:
+def _repository(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
     identity = getattr(place, place.kind)
     repo = HubRepo(hub=cast("HubName", place.kind), id=identity, revision=place.revision)
     folder = build.workspace.cache / "hub" / place.kind / identity.replace("/", "--")
+    wanted = place.files if place.archive is None else [glob.escape(place.archive)]
     with holding(folder / "lock"):
-        found = snapshot(repo, place.files, folder, offline=build.remote.offline)
-    return found.folder, {"kind": place.kind, "repository": identity, "commit": found.commit}
+        found = snapshot(repo, wanted, folder, offline=build.remote.offline)
+    if found.unasked:
+        report.notes.append(f"{name}: {found.unasked}; taken as it was at the last download, {found.commit[:12]}")
+    told = {"kind": place.kind, "repository": identity, "commit": found.commit}
+    if place.archive is None:
+        return found.folder, told
+    path = found.folder / place.archive
+    if not is_archive(path):
+        raise SourceError(
+            f"source {name!r}: {place.archive!r} of {repo} is no archive", allowed=FORMATS, hint="name it under `files`"
+        )
+    sha256, size = hashes_of(build, {path})[path]
+    told |= {"archive": place.archive, "sha256": sha256, "bytes": size}
+    return _unpacked(build, name, path, sha256, report), told
 
 
 def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RowRejected
 from pipeline.manifest import fingerprint
-from pipeline.media.examiners import Order
+from pipeline.media.examiners import CutOrder, Order
+from pipeline.media.excerpt import EXCERPT_VERSION, Excerpt
 from pipeline.media.probe import PROBE_VERSION
 from pipeline.network.ledger import PASSING
 from pipeline.network.remote_media import OF_THIS_MACHINE, Want, rejected
@@ -19,14 +20,17 @@ from pipeline.network.urls import WebUrl, looks_like_url, parse_url
 from pipeline.row_file import read_batches
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
+from pipeline.workspace import emptied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
 
     from pipeline.build import AnnotationFile, Build
+    from pipeline.media.excerpt import How, Piece
     from pipeline.media.facts import Kind, MediaFacts
+    from pipeline.media.store import MediaStore
     from pipeline.network.ledger import Entry
     from pipeline.recipe import Config
     from pipeline.recipe_spec import Depth
@@ -43,13 +47,21 @@ class Medium:
     size: int
     path: str
     facts: MediaFacts
+    origin: str | None = None
+    """The hash of the video that it was cut out of."""
+    suffix: str = ""
+    """What stands behind the video's name in its own."""
+    how: How | None = None
 
 
 Ask = dict[str, Any]
-"""What a row asks for: `value`, a path as written, or `object`, the hash of a medium inside the annotation."""
-AskKey = tuple[int, "str | None", "str | None"]
-"""Column number, value, object."""
-Found = dict[AskKey, "Medium | RowRejected"]
+"""What a row asks for: `value`, a path as written, or `object`, the hash of a medium inside the annotation; and
+`excerpt`, what of it, when it is not all."""
+AskKey = tuple[int, "str | None", "str | None", "str | None"]
+"""Column number, value, object, excerpt."""
+Found = dict[AskKey, "list[Medium] | RowRejected"]
+"""One medium, or the pieces of an excerpt."""
+Missing = dict[AskKey, RowRejected]
 Place = tuple[Path, "os.stat_result | None"]
 """Where a medium's bytes are, and the file's stat unless it is an object of the store."""
 
@@ -71,7 +83,7 @@ class MediaFinder:
         self._urls: dict[str, WebUrl | RowRejected] = {}
         self._entries: dict[str, Entry] = {}
         settings = {name: spec.model_dump(mode="json") for name, spec in config.media.items()}
-        made_of = fingerprint(PROBE_VERSION, file.key, settings, build.recipe.embedded)
+        made_of = fingerprint(PROBE_VERSION, EXCERPT_VERSION, file.key, settings, build.recipe.embedded)
         self._state = hashlib.sha256(made_of.encode())
 
     def _root(self, column: str) -> MediaRoot:
@@ -93,17 +105,17 @@ class MediaFinder:
 
     def locate(
         self, asked: list[list[list[Ask] | None]], lines: list[int] | None = None
-    ) -> tuple[dict[AskKey, Place], Found]:
+    ) -> tuple[dict[AskKey, Place], Missing]:
         """Return where the media of a batch are, and which have no place; both become part of `state`.
 
         With `lines`, those of the batch's rows, remote media that were never fetched are fetched now.
         """
         self._look_up(asked, lines)
         places: dict[AskKey, Place] = {}
-        missing: Found = {}
+        missing: Missing = {}
         for number, column in enumerate(asked):
             for ask in (ask for asks in column if asks for ask in asks):
-                key = (number, ask["value"], ask["object"])
+                key = (number, ask["value"], ask["object"], ask["excerpt"])
                 if key in places or key in missing:
                     continue
                 try:
@@ -134,7 +146,8 @@ class MediaFinder:
         wanted: dict[WebUrl, Want] = {}
         for number, column in enumerate(asked):
             for position, asks in enumerate(column):
-                for value in (ask["value"] for ask in asks or () if ask["object"] is None):
+                for ask in (ask for ask in asks or () if ask["object"] is None):
+                    value = ask["value"]
                     if value in self._urls or not looks_like_url(value):
                         continue
                     try:
@@ -143,7 +156,8 @@ class MediaFinder:
                         self._urls[value] = error
                         continue
                     line = "" if lines is None else f"{self.config.name} {self.file.name}:{lines[position]}"
-                    wanted.setdefault(url, Want(self.kinds[number], self.depths[number], line))
+                    whole = Want(self.kinds[number], self.depths[number], line)
+                    wanted.setdefault(url, whole if ask["excerpt"] is None else Want("video", "header", line))
         if wanted:
             remote = self.build.remote
             self._entries = remote.entries(wanted)
@@ -185,38 +199,141 @@ def find_all(
     lines: list[int],
     advance: Callable[[int], object],
 ) -> Found:
-    """Find, fetch, hash and probe all media of one batch; what was seen before comes from the store's memory."""
+    """Find, fetch, hash, cut and probe all media of one batch; what was seen before comes from the store's memory."""
     looked_ns = time.time_ns()
-    places, found = finder.locate(asked, lines)
-    stats = {path: stat for path, stat in places.values() if stat is not None}
-    hashes: dict[Path, str] = dict(build.store.known_files(stats.items()))
-    hashes.update({path: path.name for path, stat in places.values() if stat is None})  # objects are called by theirs
-    sizes = {path: (stat.st_size if stat else path.stat().st_size) for path, stat in places.values()}
+    places, missing = finder.locate(asked, lines)
+    files = _Files(build, places.values(), looked_ns=looked_ns, advance=advance)
+    found: Found = dict(missing)
     for kind, depth in dict.fromkeys(zip(finder.kinds, finder.depths, strict=True)):
         here = [key for key in places if (finder.kinds[key[0]], finder.depths[key[0]]) == (kind, depth)]
-        facts = build.store.facts({hashes[places[key][0]] for key in here if places[key][0] in hashes}, kind, depth)
+        whole = {key: places[key][0] for key in here if key[3] is None}
+        looked_at = files.examined(whole.values(), kind, depth)
+        for key, path in whole.items():
+            medium = looked_at[path]
+            found[key] = medium if isinstance(medium, RowRejected) else [medium]
+        parts = {key: (places[key][0], key[3]) for key in here if key[3] is not None}
+        if parts:
+            cut = _excerpts(files, set(parts.values()), kind, depth)
+            found.update({key: cut[part] for key, part in parts.items()})
+    return found
+
+
+class _Files:
+    """The files of one batch: what is known of them, and what is found out."""
+
+    def __init__(
+        self, build: Build, places: Iterable[Place], *, looked_ns: int, advance: Callable[[int], object]
+    ) -> None:
+        self.build, self.advance, self._looked_ns = build, advance, looked_ns
+        self._stats: dict[Path, os.stat_result] = {}
+        self.hashes: dict[Path, str] = {}
+        self.sizes: dict[Path, int] = {}
+        for path, stat in places:
+            if stat is None:
+                self.add_object(path)
+            else:
+                self._stats[path], self.sizes[path] = stat, stat.st_size
+        self.hashes.update(build.store.known_files(self._stats.items()))
+
+    def add_object(self, path: Path) -> None:
+        """Take up an object of the store, which is called by its hash."""
+        self.hashes[path], self.sizes[path] = path.name, path.stat().st_size
+
+    def examined(self, paths: Iterable[Path], kind: Kind, depth: Depth) -> dict[Path, Medium | RowRejected]:
+        """Return what files are, looked into so far."""
+        build, hashes = self.build, self.hashes
+        wanted = list(dict.fromkeys(paths))
+        facts = build.store.facts({hashes[path] for path in wanted if path in hashes}, kind, depth)
         orders = [
-            Order(path=path, kind=kind, depth=depth, size=sizes[path], sha256=hashes.get(path))
-            for path in dict.fromkeys(places[key][0] for key in here)
+            Order(path=path, kind=kind, depth=depth, size=self.sizes[path], sha256=hashes.get(path))
+            for path in wanted
             if hashes.get(path) not in facts
         ]
         lost: dict[Path, RowRejected] = {}
         fresh: list[tuple[Path, os.stat_result, str]] = []
-        for examined in build.examiners.examine(orders, advance=advance):
+        for examined in build.examiners.examine(orders, advance=self.advance):
             path, sha256 = examined.order.path, examined.sha256
             if isinstance(examined.found, RowRejected) and (sha256 is None or examined.found.code in OF_THIS_MACHINE):
                 lost[path] = examined.found
             if sha256 is None:
                 continue
             facts[sha256] = examined.found
-            if path in stats and path not in hashes:
-                fresh.append((path, stats[path], sha256))
+            if path in self._stats and path not in hashes:
+                fresh.append((path, self._stats[path], sha256))
             hashes[path] = sha256
-        build.store.adopt(fresh, looked_ns=looked_ns)
+        build.store.adopt(fresh, looked_ns=self._looked_ns)
         new = {hashes[order.path] for order in orders if order.path not in lost}
         build.store.remember_facts([(sha256, facts[sha256]) for sha256 in sorted(new)], kind, depth)
-        for key in here:
-            path = places[key][0]
+        found: dict[Path, Medium | RowRejected] = {}
+        for path in wanted:
             fact = lost.get(path) or facts[hashes[path]]
-            found[key] = fact if isinstance(fact, RowRejected) else Medium(hashes[path], sizes[path], str(path), fact)
-    return found
+            if isinstance(fact, RowRejected):
+                found[path] = fact
+            else:
+                found[path] = Medium(hashes[path], self.sizes[path], str(path), fact)
+        return found
+
+
+def _excerpts(
+    files: _Files, wanted: set[tuple[Path, str]], kind: Kind, depth: Depth
+) -> dict[tuple[Path, str], list[Medium] | RowRejected]:
+    """Return the pieces of excerpts, each a video and what is wanted of it; cut out now where they are not known."""
+    build, store = files.build, files.build.store
+    result: dict[tuple[Path, str], list[Medium] | RowRejected] = {}
+    videos = files.examined(sorted({path for path, _ in wanted}), "video", "none")
+    pieces: dict[tuple[str, str], list[Piece] | RowRejected] = {}
+    orders: list[CutOrder] = []
+    scratch = build.workspace.cutting
+    for path, video in videos.items():
+        texts = sorted({text for wanted_path, text in wanted if wanted_path == path})
+        if isinstance(video, RowRejected):
+            result.update({(path, text): video for text in texts})
+            continue
+        known = store.pieces(video.sha256, texts)
+        pieces.update({(video.sha256, text): found for text, found in known.items()})
+        orders += [
+            CutOrder(
+                path=path,
+                size=video.size,
+                sha256=video.sha256,
+                excerpt=Excerpt.from_text(text),
+                folder=scratch / f"{video.sha256[:16]}-{number}",
+            )
+            for number, text in enumerate(texts)
+            if text not in known
+        ]
+    with emptied(scratch):
+        for order, cut in build.examiners.cut(orders, advance=files.advance):
+            if not isinstance(cut, RowRejected):
+                for piece in cut:
+                    store.take(order.folder / piece.file, piece.sha256)
+            pieces[order.sha256, order.excerpt.text] = cut
+            if not isinstance(cut, RowRejected) or cut.code not in OF_THIS_MACHINE:
+                store.remember_pieces([(order.sha256, order.excerpt.text, cut)])
+    objects: list[Path] = []
+    for cut in pieces.values():
+        objects += [store.object_path(piece.sha256) for piece in cut] if not isinstance(cut, RowRejected) else []
+    for path in objects:
+        files.add_object(path)
+    looked_at = files.examined(objects, kind, depth)
+    for path, text in wanted:
+        if (path, text) in result:
+            continue
+        origin = files.hashes[path]
+        result[path, text] = _of_pieces(pieces[origin, text], origin, store, looked_at)
+    return result
+
+
+def _of_pieces(
+    cut: list[Piece] | RowRejected, origin: str, store: MediaStore, looked_at: dict[Path, Medium | RowRejected]
+) -> list[Medium] | RowRejected:
+    """Return the media of an excerpt, or why one of them cannot be used."""
+    if isinstance(cut, RowRejected):
+        return cut
+    media = []
+    for piece in cut:
+        medium = looked_at[store.object_path(piece.sha256)]
+        if isinstance(medium, RowRejected):
+            return medium
+        media.append(replace(medium, origin=origin, suffix=piece.suffix, how=piece.how))
+    return media

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from pipeline.checks.against_build import check_rows, check_shards
-from pipeline.checks.card_and_shards import check_counts, check_features, check_membership, check_names
-from pipeline.checks.folder import read_folder
-from pipeline.checks.loads import check_loads
+from pipeline.checks.options import LOAD_LIMIT, Options
 from pipeline.errors import ProblemsFound
 from pipeline.manifest import fingerprint
 from pipeline.report import StageReport
+from pipeline.validation import CARD_CHECKS, validate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pipeline.build import Build
-    from pipeline.checks.problem import Problem
-    from pipeline.report import Progress
+    from pipeline.checks.report import Report
 
-VERSION = 1
+VERSION = 2
 NAME = "validate"
-CHECKS = 7
-"""Of a build: those of its folder, loading, rows in and out, and shards against the plan."""
-LOAD_LIMIT = 10_000_000_000
-"""Bytes of shards up to which `load_dataset` loads everything; it writes them all once more into a cache."""
+PROVED_BY_THE_BUILD = ("SW4", "SW5", "SW6", "SW7")
+"""Rows, media and leaks: the stages before this one let nothing through that these checks would find."""
 
 
 def run(build: Build, *, again: bool = False, load_limit: int = LOAD_LIMIT) -> StageReport:
@@ -42,52 +35,23 @@ def run(build: Build, *, again: bool = False, load_limit: int = LOAD_LIMIT) -> S
     if not again and stages.get(NAME, {}).get("fingerprint") == key and stages["shard"].get("shards") is not None:
         report.skipped = True
         return report
-    with build.display.stage(NAME, CHECKS, "checks") as progress:
-        out, scratch = build.workspace.out, build.workspace.work
-        problems = validate_folder(out, load_limit=load_limit, scratch=scratch, progress=progress)
-        problems += check_rows(build)
+    with build.display.stage(NAME, len(CARD_CHECKS) + 2, "checks") as progress:
+        options = Options(ignore=PROVED_BY_THE_BUILD, load_limit=load_limit, scratch=build.workspace.work)
+        found = validate(build.workspace.out, options, executor=build.executor, progress=progress)
+        found.add(check_rows(build))
         progress.advance()
-        problems += check_shards(build)
+        found.add(check_shards(build))
         progress.advance()
     report.rows_in = report.rows_out = sum(shard["rows"] for shard in stages["shard"]["shards"].values())
     report.bytes = sum(shard["bytes"] for shard in stages["shard"]["shards"].values())
-    report.notes = [str(problem) for problem in problems if problem.severity == "warning"]
-    raise_errors(problems)
+    report.notes = [str(problem) for problem in found.problems if problem.severity == "warning"]
+    raise_errors(found)
     build.manifest.record(NAME, {"fingerprint": key, "versions": versions})
     return report
 
 
-def validate_folder(
-    folder: Path,
-    *,
-    load_limit: int = LOAD_LIMIT,
-    scratch: Path | None = None,
-    progress: Progress | None = None,
-    quick: bool = False,
-) -> list[Problem]:
-    """Prove a dataset folder, made by us or not; returns what is wrong, the card first.
-
-    `quick` looks at the card and the footers alone: no row is read, and nothing is loaded.
-    """
-    found, problems = read_folder(folder)
-    if found is None:
-        return problems
-    for check in (check_names, check_membership, partial(check_counts, quick=quick), check_features):
-        problems += check(found)
-        if progress is not None:
-            progress.advance()
-    if quick:
-        return problems
-    if found.splits and not any(problem.severity == "error" for problem in problems):
-        problems += check_loads(found, max_bytes=load_limit, scratch=scratch)
-    if progress is not None:
-        progress.advance()
-    return problems
-
-
-def raise_errors(problems: list[Problem]) -> None:
-    """Raise ProblemsFound when any problem is an error."""
-    errors = [problem for problem in problems if problem.severity == "error"]
-    if errors:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        raise ProblemsFound(f"{len(errors)} problem{'s' if len(errors) != 1 else ''} found:\n{lines}")
+def raise_errors(found: Report) -> None:
+    """Raise ProblemsFound when there is any error."""
+    if found.errors:
+        lines = "\n".join(f"  {line}" for line in str(found).splitlines())
+        raise ProblemsFound(f"{found.errors} problem{'s' if found.errors != 1 else ''} found:\n{lines}")

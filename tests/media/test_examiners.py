@@ -16,8 +16,9 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import RowRejected, ShardwrightError
-from pipeline.media import examiners as module
-from pipeline.media.examiners import Examined, Examiners, Limits, Order
+from pipeline.media import bounded as module
+from pipeline.media.bounded import Limits
+from pipeline.media.examiners import Examined, Examiners, Order
 from pipeline.media.facts import MediaFacts
 from pipeline.media.probe import hash_file
 from tests.project import MEDIA, png
@@ -110,7 +111,9 @@ def test_time_grows_with_the_size(tmp_path: Path) -> None:
 def children() -> list[int]:
     """Return the decoder processes of this process."""
     text = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text()
-    return [n for n in map(int, text.split()) if b"pipeline.media.examine" in Path(f"/proc/{n}/cmdline").read_bytes()]
+    return [
+        n for n in map(int, text.split()) if b"pipeline.media.bounded_worker" in Path(f"/proc/{n}/cmdline").read_bytes()
+    ]
 
 
 def test_a_crash_costs_one_medium(tmp_path: Path) -> None:

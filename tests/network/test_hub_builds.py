@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
+import zipfile
 from typing import TYPE_CHECKING, Any
 
+from pipeline.sources.hub import HubRepo, parse_hub_url
+from tests.network.command import shardwright
 from tests.network.hf_double import HuggingFaceDouble
 from tests.network.hub_server import Fault
 from tests.network.ms_double import ModelScopeDouble
 from tests.project import MEDIA, png
 
 if TYPE_CHECKING:
+    import subprocess
+
+    import pytest
+
     from tests.project import Project
 
-ROOT = Path(__file__).parents[2]
 NAME = "alice/formulas"
 FILES = {
     "README.md": b"# Formulas\n",
@@ -37,22 +40,7 @@ def write(project: Project, **place: Any) -> None:
 
 def build(project: Project, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `shardwright card` in a home of its own."""
-    folders = [f"--{name}={project.root / name}" for name in ("work", "out", "cache")]
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("HF_", "MODELSCOPE_")) and not name.lower().endswith("_proxy")
-    }
-    env = {
-        **clean,
-        "HOME": str(project.root / "home"),
-        "PYTHONPATH": str(ROOT),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        **environment,
-    }
-    command = [sys.executable, "-m", "pipeline", "card", str(project.recipe_path), *folders, *options]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=120)
+    return shardwright("card", project.recipe_path, project.root, *options, **environment)
 
 
 def pictures(project: Project) -> dict[int, bytes]:
@@ -185,3 +173,104 @@ def test_two_links_to_one_file(project: Project) -> None:
         done = build(project, HF_ENDPOINT=hub.endpoint)
     assert done.returncode == 0, done.stderr
     assert pictures(project) == {n: png(1) for n in range(3)}
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    """Return a ZIP of files."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def write_with_archive(project: Project, **place: Any) -> None:
+    """Write a project whose pictures lie in an archive beside the annotations of a repository."""
+    recipe = {
+        "sources": {"rows": {"huggingface": NAME, "files": "rows.jsonl"}, "repo": place},
+        "configs": {"default": {"splits": {"train": {"source": "rows", "files": "rows.jsonl"}}}},
+        "media": {"image": {"source": "repo"}},
+    }
+    project.write(recipe, {"image": "image", "n": "int64"})
+
+
+def test_an_archive_of_a_repository(project: Project) -> None:
+    """One archive is downloaded and unpacked, again when it has changed, and from a fallback when it must be."""
+    files = {"rows.jsonl": FILES["train/rows.jsonl"], "other/huge.bin": bytes(1_000)}
+    pictures_at_first = {f"images/{n}.png": png(n) for n in range(6)}
+    name = "media/the [6] pictures.zip"  # marks of patterns are letters of a name here
+    write_with_archive(project, huggingface=NAME, archive=name, fallbacks=[{"modelscope": NAME, "archive": "all.zip"}])
+    with HuggingFaceDouble() as hub, ModelScopeDouble() as other:
+        other.repo(NAME, {"all.zip": zipped(pictures_at_first)})
+        repo = hub.repo(NAME, {**files, name: zipped(pictures_at_first)})
+        endpoints = {"HF_ENDPOINT": hub.endpoint, "MODELSCOPE_ENDPOINT": other.endpoint}
+        done = build(project, **endpoints)
+        assert done.returncode == 0, done.stderr
+        assert pictures(project) == {n: png(n) for n in range(6)}
+        assert not hub.asked("huge", "HEAD")
+        told = source(project)
+        assert (told["kind"], told["archive"]) == ("huggingface", name)
+        repo.commit({name: zipped({**pictures_at_first, "images/3.png": png(103)})})
+        assert build(project, **endpoints).returncode == 0
+        assert pictures(project)[3] == png(103)
+        assert source(project)["sha256"] != told["sha256"]
+        assert other.log == []
+        repo.commit({name: None})
+        done = build(project, **endpoints)
+        assert done.returncode == 0, done.stderr
+        assert source(project)["kind"] == "modelscope"
+        assert pictures(project)[3] == png(3)
+
+
+def test_an_archive_that_is_none(project: Project) -> None:
+    """A file that is named as an archive and is none is an error that says what to do."""
+    write_with_archive(project, huggingface=NAME, archive="rows.jsonl")
+    with HuggingFaceDouble() as hub:
+        hub.repo(NAME, {"rows.jsonl": FILES["train/rows.jsonl"]})
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+    assert done.returncode == 3
+    assert "source 'repo': 'rows.jsonl' of the dataset 'alice/formulas' on Hugging Face is no archive" in done.stderr
+    assert "name it under `files`" in done.stderr
+
+
+def test_a_hub_that_gives_no_answer(project: Project) -> None:
+    """What was downloaded before is taken as it was, with a note, and not for a hub that says no."""
+    write(project, huggingface=NAME, files=["train/*", "images/*"])
+    with HuggingFaceDouble() as hub:
+        repo = hub.repo(NAME, FILES)
+        assert build(project, HF_ENDPOINT=hub.endpoint).returncode == 0
+        first = source(project)
+        repo.commit({"images/0.png": png(100)})
+        hub.faults = [Fault("/revision/", status=502, times=2)]
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 0, done.stderr
+        assert hub.faults[0].times == 0
+        assert f"taken as it was at the last download, {first['commit'][:12]}" in done.stdout
+        assert pictures(project)[0] == png(0)
+        assert source(project) == first
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert "last download" not in done.stdout
+        assert pictures(project)[0] == png(100)
+        del hub.repos[NAME]
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 3
+        assert "is not there" in done.stderr
+
+
+def test_public_addresses_mean_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """URLs that people copy from a hub's pages are asked of the endpoint, those of other hosts are not."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9/mirror")
+    monkeypatch.setenv("MODELSCOPE_ENDPOINT", "http://127.0.0.1:9")
+    on_hf, on_ms = (HubRepo(hub=hub, id="a/b", revision="main") for hub in ("huggingface", "modelscope"))
+    cases = {
+        "https://huggingface.co/datasets/a/b/resolve/main/c.mp4": (on_hf, "c.mp4"),
+        "https://hf.co/datasets/a/b/blob/main/c%20d.mp4?download=true": (on_hf, "c d.mp4"),
+        "http://127.0.0.1:9/mirror/datasets/a/b/resolve/main/c.mp4": (on_hf, "c.mp4"),
+        "https://www.modelscope.cn/datasets/a/b/resolve/main/c.mp4": (on_ms, "c.mp4"),
+        "https://modelscope.cn/api/v1/datasets/a/b/repo?Revision=main&FilePath=c.mp4": (on_ms, "c.mp4"),
+        "https://huggingface.co.evil.example/datasets/a/b/resolve/main/c.mp4": None,
+        "https://me:pw@huggingface.co/datasets/a/b/resolve/main/c.mp4": None,
+        "https://huggingface.co:8443/datasets/a/b/resolve/main/c.mp4": None,
+        "https://huggingface.co/a/b/resolve/main/c.mp4": None,
+    }
+    assert {url: parse_hub_url(url) for url in cases} == cases

@@ -225,6 +225,30 @@ def test_a_bad_name_of_a_config(tmp_path: Path, key: str) -> None:
     assert "is no name for a config" in found[0]
 
 
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ("{}", "a source is exactly one of path, huggingface, modelscope, url"),
+        ("{path: ../source, url: https://a/b}", "a source is exactly one of path, huggingface, modelscope, url"),
+        ("{path: ../source, files: a}", "`revision`, `files` and `archive` are for repositories of a hub"),
+        ("{url: https://a/b, archive: b}", "`revision`, `files` and `archive` are for repositories of a hub"),
+        ("{huggingface: a/b, sha256: '00'}", "'00' is no sha256; it has 64 hexadecimal digits"),
+        (f"{{huggingface: a/b, sha256: {'a' * 64}}}", "`sha256` is for a URL"),
+        ("{huggingface: a}", "'a' is no repository; write it as `owner/name`"),
+        (
+            "{modelscope: a/b, files: c, archive: d.zip}",
+            "a repository is downloaded by `files`, or one `archive` of it is, not both",
+        ),
+    ],
+)
+def test_a_place_that_is_none(tmp_path: Path, place: str, expected: str) -> None:
+    """A source is one place, with the keys of its kind; the same goes for its fallbacks."""
+    for source in (place, f"{{huggingface: a/b, fallbacks: [{place}]}}"):
+        found = mistakes(tmp_path, RECIPE.replace("{path: ../source}", source)).splitlines()
+        assert len(found) == 1
+        assert expected in found[0]
+
+
 @pytest.mark.parametrize("key", ["2024", "1.0", "1e3", "no", "on", "2024-01-01", "0x1F", "007"])
 def test_a_name_is_kept_as_it_is_written(tmp_path: Path, key: str) -> None:
     """A config whose name looks like a number, a date or YAML 1.1's `no` keeps its name to the letter."""
