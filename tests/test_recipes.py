@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import zipfile
 from collections import Counter
@@ -19,6 +20,7 @@ import pytest
 from pipeline.card_text import GENERATED_KEYS
 from pipeline.document import read_document
 from pipeline.load_recipe import load_recipe
+from pipeline.media.video import probe_video
 from pipeline.report import Quiet
 from pipeline.run import Folders, build_dataset
 
@@ -29,6 +31,7 @@ RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 COUNTS: dict[str, dict[str, dict[str, int]]] = {
     "better_synth_sample": {"default": {"train": 10}},
     "cholec80": {"real": {"train": 7, "test": 3}},
+    "cholec80_phases": {"default": {"train": 6, "test": 2}},
     "clot_oogiri_sample": {
         "cn": {"train": 9, "test": 3},
         "en": {"train": 9, "test": 3},
@@ -255,6 +258,30 @@ def test_cholec80_makes_captions_of_labels(built: dict[str, Built], split: str) 
             assert [tool_names[number] for number in row["tools"]] == labels["tools"]
             tools = ", ".join(labels["tools"]) or "no"
             assert row["caption"] == f"The current surgical phase is {labels['phase']}, {tools} tool exists."
+
+
+def test_cholec80_phases_are_cut_out(built: dict[str, Built]) -> None:
+    """Each run of frames with one phase and one set of tools is one clip of so many frames, at most 100."""
+    with (SAMPLES / "cholec80" / "frames" / "frames.csv").open(encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    tool_names = list(lines[0])[3:]
+    wanted: dict[str, tuple[str, list[str], int]] = {}
+    for (video, phase, *flags), run in itertools.groupby(lines, lambda line: [line["video"], *list(line.values())[2:]]):
+        frames = [int(line["frame"]) for line in run]
+        tools = [tool for tool, flag in zip(tool_names, flags, strict=True) if flag == "1"]
+        for start in range(0, len(frames), 100):
+            name = f"{Path(video).stem}_{frames[start]:05d}"
+            wanted[name] = (phase, tools, len(frames[start : start + 100]))
+    rows = [row for split in ("train", "test") for row in built["cholec80_phases"].rows("default", split)]
+    columns = load_recipe(ROOT / "recipes" / "cholec80_phases.yaml").configs["default"].schema.columns
+    phases = columns["phase"].rules.type["class_label"]
+    assert {row["id"] for row in rows} == set(wanted)
+    for row in rows:
+        phase, tools, count = wanted[row["id"]]
+        assert phases[row["phase"]] == phase
+        assert [tool_names[number] for number in row["tools"]] == tools
+        assert row["caption"] == f"The current surgical phase is {phase}, {', '.join(tools) or 'no'} tool exists."
+        assert probe_video(row["video"]["bytes"], "decode").frames == count
 
 
 def test_notice_names_every_sample() -> None:

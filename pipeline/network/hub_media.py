@@ -86,11 +86,12 @@ def bring_from_hub(repo: HubRepo, paths: dict[WebUrl, str], cache: Path, limits:
             there, lost = _there(repo, paths, listing, limits)
             if there:
                 patterns = [glob.escape(path) for path in there.values()]
-                root = snapshot(repo, patterns, folder).folder
+                missing: dict[str, SourceError] = {}
+                root = snapshot(repo, patterns, folder, lost=missing).folder
+                lost += [_unhad(url, missing[path]) for url, path in there.items() if path in missing]
+                there = {url: path for url, path in there.items() if path not in missing}
         except SourceError as error:
-            yield Brought(
-                [], [entry_of(url, tries=1, reason="fetch.hub", lasts=PASSING, message=error.what) for url in paths]
-            )
+            yield Brought([], [_unhad(url, error) for url in paths])
             return
         yield Brought([FromHub(url, root / path, *hash_file(root / path)) for url, path in there.items()], lost)
         # what was let in has a second name
@@ -99,6 +100,11 @@ def bring_from_hub(repo: HubRepo, paths: dict[WebUrl, str], cache: Path, limits:
                 shutil.rmtree(leftover)
             elif leftover.name != "lock":
                 leftover.unlink()
+
+
+def _unhad(url: WebUrl, error: SourceError) -> Entry:
+    """Return what the ledger must say of a file that the hub lists and does not give."""
+    return entry_of(url, tries=1, reason="fetch.hub", lasts=PASSING, message=error.what)
 
 
 def _there(

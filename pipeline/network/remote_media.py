@@ -130,7 +130,8 @@ class RemoteMedia:
             return sha256 in (None, entry.sha256) and self._is_there(entry)
 
         with Fetcher(self.cache, limits, is_known=is_known) as fetcher:
-            for results in fetcher.fetch([url], media=False):
+            # a page in place of an annotation file or archive is no such file, unless its hash was foretold
+            for results in fetcher.fetch([url], media=sha256 is None):
                 for result in results:
                     if isinstance(result, Failed):
                         self.ledger.remember([replace(result.entry, row=row)])

@@ -124,7 +124,7 @@ async def _receive(
     if total is not None and total > limits.max_bytes:
         raise _too_large(url, limits, total)
     if media and response.content_type in _PAGES:
-        raise FetchError("fetch.not_media", f"{url.shown}: a page came, not a medium", http=status)
+        raise FetchError("fetch.not_media", f"{url.shown}: a page came in place of the file", http=status)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding in ("", "identity"):
         partial.expect(_validator(response), total)
@@ -143,7 +143,7 @@ async def _receive(
         raise FetchError("fetch.length", what, http=status)
     if media and _PAGE.match(partial.head(_PAGE_BYTES)):
         partial.restart()
-        raise FetchError("fetch.not_media", f"{url.shown}: a page came, not a medium", http=status)
+        raise FetchError("fetch.not_media", f"{url.shown}: a page came in place of the file", http=status)
     certain = total is not None or encoding not in ("", "identity") or "Transfer-Encoding" in response.headers
     return Reply(status, response.headers.get("ETag"), certain)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pipeline.errors import SourceError
     from pipeline.sources.hub_client import HubClient
 
 __all__ = ["HubName", "HubRepo", "HubSnapshot", "ListedFile", "Listing", "list_repo", "parse_hub_url", "snapshot"]
@@ -43,12 +44,14 @@ def snapshot(
     offline: bool = False,
     max_bytes: int | None = None,
     advance: Callable[[int], None] | None = None,
+    lost: dict[str, SourceError] | None = None,
 ) -> HubSnapshot:
     """Return the files of a repository that match the patterns; what is there and whole is not downloaded again.
 
     Asks for the commit of a branch or tag with one request, and of a full commit id with none. A hub that cannot be
     asked now is done without where a snapshot of the revision is there. `advance` is called with the bytes of each file
-    that has come, in the thread of the caller.
+    that has come, in the thread of the caller. `lost` receives the files that cannot be had, by path; without it, the
+    first of them ends it all.
 
     Raises:
         SourceError: the repository or one of its files cannot be had, or is not what the hub says.
@@ -74,8 +77,9 @@ def snapshot(
             listing = listing or _listed(client, commit)
             if (found := shelf.finished(listing.commit)) is None:
                 files = matching(repo, listing, shelf.patterns)
-                found = shelf.fill(Download(client=client, commit=listing.commit, files=files), max_bytes, advance)
-        shelf.note_latest(found.commit)
+                found = shelf.fill(Download(client=client, commit=listing.commit, files=files, lost=lost), max_bytes, advance)
+        if not lost:
+            shelf.note_latest(found.commit)
         return found
 
 

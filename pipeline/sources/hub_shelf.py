@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ShardwrightError, SourceError, WorkspaceError
 from pipeline.manifest import fingerprint
-from pipeline.sources.hub_client import DamagedError, HubClient
+from pipeline.sources.hub_client import DamagedError, HubClient, UnreachedError
 from pipeline.sources.hub_files import content_key, link, measured, modified_if_whole, wrong
 from pipeline.sources.hub_listing import TITLES, HubRepo, ListedFile, shown
 from pipeline.sources.hub_retry import with_tries
@@ -38,6 +38,8 @@ MAX_WORKERS = 8
 """Files downloaded at a time."""
 GRACE = 5.0
 """Seconds that files under way are waited for when another one has failed; a large one is then left behind."""
+MOST_UNREACHED = 3
+"""Files in a row for which the hub gave no answer: then it is not there."""
 SPACE = 64 << 20
 """Bytes left free on the disk."""
 
@@ -63,6 +65,8 @@ class Download:
     client: HubClient
     commit: str
     files: dict[str, ListedFile]
+    lost: dict[str, SourceError] | None = None
+    """Receives the files that cannot be had, by path; without it, one of them ends it all."""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -177,9 +181,10 @@ class Shelf:
             "patterns": self.patterns,
             "files": entries,
         }
-        write_json(self._record(want.commit), record)
+        if not want.lost:
+            write_json(self._record(want.commit), record)
         shutil.rmtree(scratch, ignore_errors=True)
-        files = {path: (entries[path]["listed"], entries[path]["bytes"]) for path in want.files}
+        files = {path: (entries[path]["listed"], entries[path]["bytes"]) for path in want.files if path in entries}
         return HubSnapshot(commit=want.commit, folder=root, files=files)
 
     def _is_of(self, record: Any) -> bool:
@@ -304,11 +309,16 @@ def _in_threads(bring: Callable[[str], dict[str, Any]], want: Download) -> Itera
     for thread in threads:
         thread.start()
     try:
+        unreached = 0
         for _ in want.files:
             path, result = done.get()
-            if isinstance(result, BaseException):
+            unreached = unreached + 1 if isinstance(result, UnreachedError) else 0
+            if not isinstance(result, BaseException):
+                yield path, result
+            elif want.lost is not None and isinstance(result, SourceError) and unreached < MOST_UNREACHED:
+                want.lost[path] = result
+            else:
                 raise result
-            yield path, result
     except ShardwrightError:
         want.stop.set()
         end = time.monotonic() + GRACE

@@ -7,7 +7,12 @@ import json
 import zipfile
 from typing import TYPE_CHECKING, Any
 
-from pipeline.sources.hub import HubRepo, parse_hub_url
+import pytest
+
+from pipeline.sources.hub import HubRepo, ListedFile, parse_hub_url
+from pipeline.sources.hub_client import UnreachedError
+from pipeline.sources.hub_retry import Failure
+from pipeline.sources.hub_shelf import MOST_UNREACHED, Download, Shelf
 from tests.network.command import shardwright
 from tests.network.hf_double import HuggingFaceDouble
 from tests.network.hub_server import Fault
@@ -16,9 +21,9 @@ from tests.project import MEDIA, png
 
 if TYPE_CHECKING:
     import subprocess
+    from pathlib import Path
 
-    import pytest
-
+    from pipeline.errors import SourceError
     from tests.project import Project
 
 NAME = "alice/formulas"
@@ -142,6 +147,61 @@ def test_links_into_another_repository(project: Project) -> None:
     for folder in ("work", "out"):
         (project.root / folder).rename(project.root / f"old-{folder}")
     assert build(project, "--offline", HF_ENDPOINT="http://127.0.0.1:9").returncode == 0
+
+
+def test_one_file_that_is_withheld(project: Project) -> None:
+    """A file that the hub lists and does not give costs its own row, and is asked for again by the next build."""
+    with HuggingFaceDouble() as hub:
+        hub.repo("bob/clips", {f"{n}.png": png(n) for n in range(5)})
+        links = [f"{hub.endpoint}/datasets/bob/clips/resolve/main/{n}.png" for n in range(5)]
+        project.rows("rows.jsonl", [{"image": link, "n": n} for n, link in enumerate(links)])
+        recipe = {"configs": {"default": {"splits": {"train": {"files": "rows.jsonl"}}}}}
+        project.write(recipe, {"image": "image", "n": "int64"})
+        hub.faults = [
+            Fault(r"resolve/.*/3\.png", status=403, times=99),
+            Fault(r"3\.png", method="HEAD", status=403, times=9),
+        ]
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 0, done.stderr
+        assert pictures(project) == {n: png(n) for n in (0, 1, 2, 4)}
+        assert project.reasons() == [("rows.jsonl", 4, "fetch.hub")]
+        hub.faults = []
+        asked = len(hub.log)
+        done = build(project, HF_ENDPOINT=hub.endpoint)
+        assert done.returncode == 0, done.stderr
+        assert pictures(project) == {n: png(n) for n in range(5)}
+        assert {request.path.rpartition("/")[2] for request in hub.log[asked:] if "/resolve/" in request.path} == {
+            "3.png"
+        }
+
+
+class Away:
+    """A hub's client whose hub is gone: it lists files and gives none."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def fetch(self, path: str, *_: Any, **__: Any) -> Path:
+        """Count, and fail."""
+        self.asked += 1
+        raise UnreachedError(f"{path} cannot be reached")
+
+    def failure(self, error: Exception) -> Failure:
+        """Say that another attempt is in vain."""
+        assert isinstance(error, UnreachedError)
+        return Failure(error=error)
+
+
+def test_a_hub_that_goes_away(tmp_path: Path) -> None:
+    """When the hub gives no answer any more, not every file is tried to the end."""
+    client: Any = Away()
+    files = {f"{n}.png": ListedFile(size=10, sha256=None, git=None) for n in range(1_000)}
+    shelf = Shelf(folder=tmp_path, repo=HubRepo(hub="huggingface", id=NAME, revision=None), patterns=["*"])
+    lost: dict[str, SourceError] = {}
+    with pytest.raises(UnreachedError):
+        shelf.fill(Download(client=client, commit="a" * 40, files=files, lost=lost), None, None)
+    assert len(lost) == MOST_UNREACHED - 1
+    assert client.asked < 200
 
 
 def test_faults_of_a_hub(project: Project) -> None:

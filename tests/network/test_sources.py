@@ -74,6 +74,16 @@ def test_an_archive(project: Project) -> None:
     assert "abc123xyz" not in (project.work / "manifest.json").read_text()
 
 
+def test_a_page_in_place_of_the_file(project: Project) -> None:
+    """A login page that comes with status 200 is no annotation file; the build that finds the file goes on."""
+    with BadServer({"rows.jsonl": ROWS}, {"rows.jsonl": [*[faults.html(content_type="text/plain")] * 5, OK]}) as server:
+        write(project, {"text": "string"}, url=server.url("rows.jsonl"))
+        with pytest.raises(SourceError, match="a page came in place of the file"):
+            project.build()
+        project.build()
+    assert project.split("train").num_rows == 20
+
+
 def test_a_hash_that_is_said(project: Project) -> None:
     """A file of another hash than the recipe says is an error, and is not let in; the right one is."""
     with BadServer({"rows.jsonl": ROWS}) as server:

@@ -27,6 +27,10 @@ ROW: dict[str, Any] = {
     "wide": 10**9,
     "path": "b\\c/d.tar.gz",
     "long": "y" * 1_000,
+    "on": " 1",
+    "off": "0",
+    "yes": True,
+    "no": None,
 }
 
 
@@ -236,6 +240,9 @@ def test_values_are_never_templates() -> None:
     [
         ("{{ path|basename }}", "d.tar.gz"),
         ("{{ path|stem }}", "d.tar"),
+        ("{{ row|flags('on', 'off', 'yes', 'no') }}", ["on", "yes"]),
+        ("{{ row|flags('on', 'words') }}", "template.error"),
+        ("{{ row|flags('nowhere') }}", "template.error"),
         ("{{ '%05d' % n }}", "00005"),
         ("{{ '{:05d}'.format(n) }}", "00005"),
         ("{{ '%s-%s'|format(a, n) }}", "x-5"),
