@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from measure import Case, arguments, in_turn, print_machine, print_table, shardwright
-from projects import forget, make_pictures, settle, write_recipe
+from projects import make_pictures, put_aside, settle, write_recipe
 
 NGINX = """
 worker_processes 1;
@@ -32,7 +32,15 @@ http {{
   types {{ image/jpeg jpg; video/mp4 mp4; }}
   client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e;
-  server {{ listen 127.0.0.1:{port}; root {folder}/source; }}
+  split_clients $request_id $fails {{ 5% 1; * 0; }}
+  server {{
+    listen 127.0.0.1:{port};
+    root {folder}/source;
+    location /flaky/ {{
+      if ($fails) {{ return 503; }}
+      alias {folder}/source/;
+    }}
+  }}
 }}
 """
 PORT = 18_765
@@ -92,7 +100,7 @@ def write_urls(folder: Path, name: str, column: str, names: list[str]) -> None:
 def measure_images(folder: Path, count: int, rounds: int) -> None:
     print(f"\n{count:,} JPEGs of about 36 kB\n")
     write_urls(folder, "images", "image", [f"images/{number:06d}.jpg" for number in range(count)])
-    clean = partial(forget, folder, "work", "out", "cache", "peer")
+    clean = partial(put_aside, folder, "work", "out", "cache", "peer")
     cases = []
     if (peer := shutil.which("img2dataset")) is not None:
         options = ["--output_format=parquet", "--resize_mode=no", "--processes_count=2", "--thread_count=32"]
@@ -106,15 +114,24 @@ def measure_images(folder: Path, count: int, rounds: int) -> None:
         cases.append(Case(f"shardwright, probe: {probe}", shardwright(recipe, folder), clean))
         if probe == "decode":
             again = shardwright(recipe, folder)
-            cases.append(Case("the same, already in the store", again, partial(forget, folder, "work", "out")))
+            cases.append(Case("the same, already in the store", again, partial(put_aside, folder, "work", "out")))
     settle()
+    print_table(in_turn(cases, rounds), cases[0].name)
+    print("\nof these, 5 % of all requests answered with 503\n")
+    write_urls(folder, "flaky", "image", [f"flaky/images/{number:06d}.jpg" for number in range(count)])
+    recipes = [
+        write_recipe(folder, name, "{image: image, text: string}", f"{name}.jsonl", more("header"))
+        for name in ("images", "flaky")
+    ]
+    names = ("shardwright, probe: header", "the same, 5 % fail")
+    cases = [Case(name, shardwright(recipe, folder), clean) for name, recipe in zip(names, recipes, strict=True)]
     print_table(in_turn(cases, rounds), cases[0].name)
 
 
 def measure_clips(folder: Path, count: int, rounds: int) -> None:
     print(f"\n{count:,} clips of {CLIP_BYTES / 1e6:g} MB\n")
     write_urls(folder, "clips", "video", [f"clips/{number:04d}.mp4" for number in range(count)])
-    clean = partial(forget, folder, "work", "out", "cache", "peer")
+    clean = partial(put_aside, folder, "work", "out", "cache", "peer")
     cases = []
     if (peer := shutil.which("aria2c")) is not None:
         options = ["-j16", "-x16", "--file-allocation=none", "--quiet=true", f"--dir={folder / 'peer'}"]

@@ -1,5 +1,7 @@
 """Archives: whatever the bytes, they unpack whole into their folder or are refused with nothing left behind.
 
+What may stay in an archive is the same bytes there.
+
 An input:
 
     byte 0     bits 0-3: how the archive is made of the rest, one of `MAKERS`; bits 4-6: its name, one of `NAMES`;
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING
 import zstandard
 
 from pipeline.errors import SourceError
+from pipeline.media.location import FilePart
 from pipeline.sources.archive import SUFFIXES, ArchiveLimits, UnpackReport, is_archive, unpack
 
 if TYPE_CHECKING:
@@ -222,6 +225,7 @@ def check(data: bytes) -> None:
             assert sorted(folder.iterdir()) == sorted([archive, out])
             _check_tree(out, report, limits, len(content))
             _check_contents(out, content, report)
+            _check_in_place(archive, out, limits, codec)
         assert archive.read_bytes() == content
         assert [path.name for path in Path(top).iterdir()] == ["a"], "something lies outside of the folder"
         assert [path.name for path in Path(top, "a").iterdir()] == ["b"], "something lies outside of the folder"
@@ -247,6 +251,20 @@ def _check_tree(out: Path, report: UnpackReport, limits: ArchiveLimits, packed: 
     assert size <= limits.max_bytes
     assert size <= max(limits.ratio_floor_bytes, limits.max_ratio * packed)
     assert others == 0 or files + others < 2_000
+
+
+def _check_in_place(archive: Path, out: Path, limits: ArchiveLimits, codec: str | None) -> None:
+    """What stays in the archive is where it is said to be, and with the rest it is what unpacking gives."""
+    other = out.with_name("rest")
+    staying = unpack(archive, other, limits, name_encoding=codec, stays=lambda _: True).staying.table().to_pylist()
+    there = {path.relative_to(out): path.read_bytes() if path.is_file() else None for path in out.rglob("*")}
+    rest = {path.relative_to(other): path.read_bytes() if path.is_file() else None for path in other.rglob("*")}
+    for member in staying:
+        name = Path(member["name"])
+        assert name not in rest
+        rest[name] = FilePart(archive, member["offset"], member["size"]).read_bytes()
+    assert rest == there
+    shutil.rmtree(other)
 
 
 def _check_contents(out: Path, content: bytes, report: UnpackReport) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.readers.record import Part, ReadOptions
     from pipeline.recipe import Recipe
     from pipeline.report import Display
+    from pipeline.sources.in_place import ArchiveInPlace
     from pipeline.workspace import Workspace
 
 
@@ -68,6 +69,8 @@ class Build:
     manifest: Manifest
     roots: dict[str, Path] = field(default_factory=dict)
     """Source -> the folder its files are in; found by `download`."""
+    archives: dict[str, ArchiveInPlace] = field(default_factory=dict)
+    """Source -> the archive that it is, where members stayed in it; found by `download`."""
     files: list[AnnotationFile] = field(default_factory=list)
     """Every annotation file in the order of the rows; found by `download`, cut into parts and keyed by `convert`."""
 

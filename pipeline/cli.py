@@ -183,23 +183,38 @@ for _name, _text in STAGE_HELP.items():
 @click.option("--full", is_flag=True, help="Read every row and decode every medium, however many there are.")
 @click.option("--select", multiple=True, metavar="CODE", help="Only these codes, or those that begin so; repeatable.")
 @click.option("--ignore", multiple=True, metavar="CODE", help="Not these codes; repeatable.")
+@click.option("--group", metavar="COLUMN", help="The column whose values must stay on one side of the splits.")
+@click.option("--schema", type=click.Path(path_type=Path), help="A schema file that the rows must keep.")
+@click.option("--budget", metavar="FAMILY", help="Count tokens for a model family: smolvlm2, qwen2.5-vl, internvl, …")
+@click.option("--max-tokens", type=click.IntRange(1), help="With --budget: tokens that a row may cost.")
+@click.option(
+    "--fix", is_flag=True, help="Write the computed part of the card anew from the shards; asks before it does."
+)
+@click.option("--yes", is_flag=True, help="With --fix: do not ask.")
 @click.option(
     "--load-limit",
     default="10GB",
     show_default=True,
     help="Bytes of shards up to which load_dataset loads everything; it writes them once more into a cache.",
 )
-def validate(target: Path, **options: Any) -> None:
-    """Prove a recipe's dataset, or any dataset folder.
+def validate(target: Path, *, yes: bool, **options: Any) -> None:
+    """Prove a recipe's dataset, any dataset folder, or a dataset of a hub.
 
-    TARGET is a recipe file or a dataset folder. Of a large dataset a sample of rows and media is looked at, and what
-    was left out is said. docs/checks.md lists the codes.
+    TARGET is a recipe file, a dataset folder, or huggingface:ORG/NAME[@REVISION] (modelscope:… likewise). Of a large
+    dataset a sample of rows and media is looked at, of one of a hub only card and footers unless --full is given, and
+    what was left out is said. docs/checks.md lists the codes.
     Exit code 0: nothing wrong, 1: problems found, 2: it could not be looked at.
     """
     _begin()
     from pipeline.validate_command import run_validate
 
-    text, code = run_validate(target, **options)
+    def may_write(plan: str) -> bool:
+        _say(plan, error=options["as_json"])
+        if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return yes
+        return click.confirm("Write this?")
+
+    text, code = run_validate(target, may_write=may_write, **options)
     _say(text)
     if code:
         sys.exit(code)

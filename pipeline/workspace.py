@@ -4,7 +4,8 @@
       lock                             held while a build runs; says who holds it
       recipe.json                      the recipe that was built here last
       manifest.json                    what was built from what
-      sources/<source>-<sha256[:16]>/  archives, unpacked
+      sources/<source>-<sha256[:16]>/  archives, unpacked but for the members that stay in them
+      members/<source>-<sha256[:16]>.arrow  where those lie; written last, so that its presence means unpacked
       parts/<key>.json                 how a large annotation file is cut
       records/<config>/<key>.arrow     rows of one annotation file or part, with their lines and the media they ask for
       records/<config>/<key>.json      the counts of that file
@@ -78,6 +79,11 @@ class Workspace:
     def sources(self) -> Path:
         """Unpacked archives."""
         return self.work / "sources"
+
+    @property
+    def members(self) -> Path:
+        """Where the members lie that stay in archives."""
+        return self.work / "members"
 
     def records(self, config: str) -> Path:
         """Normalised rows of a config."""

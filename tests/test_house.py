@@ -30,7 +30,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "schema",
             "recipe_spec",
             "card_text",
+            "splice_yaml",
             "recipe",
+            "tokens",
         ),
     ),
     (
@@ -53,7 +55,19 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("build", ("build",)),
     ("stages", ("stages", "samples")),
     ("checks", ("checks", "validation")),
-    ("top", ("run", "cli", "validate_command", "__main__")),
+    (
+        "top",
+        (
+            "run",
+            "cli",
+            "arranged_configs",
+            "described_shards",
+            "card_in_place",
+            "mend_card",
+            "validate_command",
+            "__main__",
+        ),
+    ),
 )
 """From the ground up; a module imports its own layer or lower ones. `stages.validate` is the one stage above checks."""
 

@@ -21,7 +21,9 @@ _LIST_ITEM = re.compile(r"\s*(?:[-*+]|\d{1,9}[.)])\s")
 _DESTINATION = r"(?:<(?P<pointed>[^<>\n]{1,1000})>|(?P<plain>(?:[^\s()<>\\]|\\.|\([^\s()]{0,200}\)){1,1000}))"
 _TITLE = r"(?:\s{1,20}(?:\"[^\"]{0,500}\"|'[^']{0,500}'|\([^()]{0,500}\)))?"
 _INLINE = re.compile(r"(?<!\\)\]\(\s{0,20}" + _DESTINATION + _TITLE + r"\s{0,20}\)")
-_DEFINITION = re.compile(r"^ {0,3}\[(?!\^)[^\]\n]{1,200}\]:[ \t]{0,20}" + _DESTINATION + _TITLE + r"[ \t]{0,20}$", re.MULTILINE)
+_DEFINITION = re.compile(
+    r"^ {0,3}\[(?!\^)[^\]\n]{1,200}\]:[ \t]{0,20}" + _DESTINATION + _TITLE + r"[ \t]{0,20}$", re.MULTILINE
+)
 _TAG = re.compile(
     r"<(?:img|a|video|source|audio)\b[^<>]{0,2000}?\s(?:src|href)\s{0,5}=\s{0,5}"
     r"(?:\"(?P<double>[^\"<>]{1,1000})\"|'(?P<single>[^'<>]{1,1000})'|(?P<bare>[^\s\"'<>=`]{1,1000}))",
@@ -40,7 +42,7 @@ LONGEST_SPAN = 10_000
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _LIKE_A_FILE = re.compile(r"[./]|\A[A-Z]{4,}\Z")
-_ADDRESS = re.compile(r"(?:www\.|[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|io|co|ai|edu|gov)/)", re.IGNORECASE)
+_ADDRESS = re.compile(r"www\.|[\w-]+(?:\.[\w-]+)+/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class Link:
 
     @property
     def is_address(self) -> bool:
-        """Whether it is the address of another site, only without its scheme."""
+        """Whether it looks like the address of another site, only without its scheme."""
         return _ADDRESS.match(self.written) is not None
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from pipeline.checks.card_links import relative_links
-from pipeline.checks.hub_values import LICENCES, TASK_CATEGORIES, TASK_IDS, is_language, meant, meant_language
+from pipeline.checks.hub_values import LICENCES, TASK_CATEGORIES, TASK_IDS, is_language, meant, meant_languages
 from pipeline.checks.problem import Problem
 from pipeline.checks.read_card import CARD
 
@@ -49,10 +49,12 @@ def check_language(dataset: Dataset) -> Iterator[Problem]:
             message = "`no` without quotes is read as false, not as Norwegian"
             yield Problem(code="SW113", file=CARD, key="language", message=message, hint="write it as 'no'")
             continue
-        near = meant_language(value) if isinstance(value, str) else ""
-        hint = f"write {near!r}" if near else "write its code of ISO 639-1 or 639-3 in small letters, e.g. en or yue"
-        if near and isinstance(value, str) and value.lower().startswith((f"{near}-", f"{near}_")):
-            hint += f", and {value} under `language_bcp47`"
+        near = meant_languages(value) if isinstance(value, str) else []
+        hint = "write its code of ISO 639-1 or 639-3 in small letters, e.g. en or yue"
+        if near:
+            hint = f"write {' and '.join(near)}"
+        if len(near) == 1 and isinstance(value, str) and value.lower().startswith((f"{near[0]}-", f"{near[0]}_")):
+            hint += f", and {value[:100]} under `language_bcp47`"
         message = f"the Hub knows no language {_shown(value)}"
         yield Problem(code="SW113", file=CARD, key="language", message=message, hint=hint)
 
@@ -70,9 +72,9 @@ def check_values(dataset: Dataset) -> Iterator[Problem]:
         unknown = [value for value in values if isinstance(value, str) and value not in known]
         if unknown:
             near = meant(unknown[0], known)
-            hint = f"did you mean {near!r}?" if near else "the list is that of huggingface.co/tasks; else use `tags`"
-            if not near and unknown[0] in TASK_CATEGORIES:
-                hint = "that is one of `task_categories`"
+            hint = f"did you mean {near!r}?" if near else "take one of huggingface.co/tasks, or put it under `tags`"
+            if unknown[0] in TASK_CATEGORIES:
+                hint = f"{unknown[0]!r} is one of `task_categories`"
             what = "task" if len(unknown) == 1 else "tasks"
             message = f"the Hub knows no {what} {_listed(unknown)} in `{key}`"
             yield Problem(code="SW114", file=CARD, key=key, message=message, hint=hint)
@@ -113,12 +115,15 @@ class _Names:
         paths = [posixpath.normpath(path) for path in (link.path, link.raw)]
         if any(path in (".", *self.there) or _is_hidden(path) for path in paths):
             return None
-        first, _, rest = paths[0].partition("/")
-        if first in VIEWS and (rest.partition("/")[2] in self.there or "/" not in rest):
-            return None  # as in `resolve/main/picture.png`
+        parts = paths[0].split("/")
+        view = next((place for place, part in enumerate(parts[:3]) if part in VIEWS), None)
+        if view is not None and (len(parts) == view + 2 or "/".join(parts[view + 2 :]) in self.there):
+            return None  # as in `resolve/main/picture.png`, which the page of a dataset leads to its file
+        if "@" in parts[0]:
+            return "leads to no file of the dataset", "write mailto: in front of an address"
         if link.is_address:
-            return "leads to no file of the dataset", "write https:// in front of it"
-        if first == "..":
+            return "leads to no file of the dataset", "write https:// in front of an address"
+        if parts[0] == "..":
             return "leads out of the dataset", "put the file into the dataset, or link to its address"
         near = self._nearest(paths[0])
         hint = f"it is {near!r}: upper and lower case count" if near else "add the file, or correct the link"

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.card_text import CARD_SIZES, size_category
+from pipeline.checks.data_files import PARQUET
 from pipeline.checks.dataset import REBUILD
+from pipeline.checks.lfs_pointer import LFS_POINTER, LFS_PULL, is_lfs_pointer
 from pipeline.checks.problem import Problem
 from pipeline.checks.read_card import CARD
+from pipeline.checks.said_bytes import bitmap_bytes, is_ours, is_right, sum_of_splits, written_splits
 from pipeline.recorded_bytes import num_bytes, read_back
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ READABLE = "it was cut off or changed after it was written: put back the whole f
 def check_footers(dataset: Dataset) -> Iterator[Problem]:
     """Every shard is a Parquet file with rows, as far as its footer tells."""
     for name, footer in dataset.footers.items():
-        if isinstance(footer, str):
+        if footer is LFS_POINTER:
+            yield Problem(code="SW301", file=name, message=footer, hint=LFS_PULL)
+        elif isinstance(footer, str):
             yield Problem(code="SW301", file=name, message=f"the shard cannot be read: {footer}", hint=READABLE)
         elif not footer.rows:
             message = "the shard has no rows; some loaders fail on it"
@@ -35,35 +40,55 @@ def check_footers(dataset: Dataset) -> Iterator[Problem]:
         elif empty := sum(not group.rows for group in footer.groups):
             message = f"{empty} of its {len(footer.groups)} row groups have no rows"
             yield Problem(code="SW302", file=name, message=message, hint="write it again without them")
+    for split in dataset.splits:  # of other files one a split is looked at, for there may be a million of pictures
+        others = [name for name in split.files if not name.endswith(PARQUET)]
+        if others and is_lfs_pointer(dataset.files, others[0], dataset.sizes[others[0]]):
+            yield Problem(code="SW301", file=others[0], config=split.config, message=LFS_POINTER, hint=LFS_PULL)
 
 
 def check_counts(dataset: Dataset) -> Iterator[Problem]:
     """Rows and bytes that the card says, against footers and file sizes; `num_bytes` needs the rows themselves."""
-    total = 0
     for config in dataset.configs:
         info = dataset.info(config)
         splits = dataset.splits_of(config)
-        whole = all(dataset.footer(name) is not None for split in splits for name in split.shards)
-        whole = whole and all(len(split.shards) == len(split.files) for split in splits)
-        written = _written_splits(info)
+        written = written_splits(info)
         for split in splits:
-            footers = [dataset.footer(name) for name in split.shards]
-            rows = sum(footer.rows for footer in footers if footer is not None)
-            total += rows
             entry = written.get(split.name)
-            if entry is None or len(split.shards) != len(split.files) or None in footers:
+            rows = rows_of(dataset, [split])
+            if entry is None or rows is None:
                 continue
+            if entry.get("num_examples") is None:
+                message = (
+                    f"the card says no num_examples, the shards have {rows:,}; `datasets` takes it for 0 and fails"
+                )
+                yield _problem("SW106", split, "num_examples", message)
             yield from _differs("SW106", split, "num_examples", entry.get("num_examples"), rows)
             if "num_bytes" in entry and type(entry["num_bytes"]) is not int:
                 yield _no_number(split.config, split.name, "num_bytes", entry["num_bytes"])
-        if whole and info:
+        if info and rows_of(dataset, splits) is not None:
             yield from _sizes(dataset, config, info, splits)
-    category = dataset.metadata.get("size_categories")
-    wanted = size_category(total)
-    if category is not None and category not in ([wanted], wanted):
+    yield from _category(dataset)
+
+
+def rows_of(dataset: Dataset, splits: list[Split]) -> int | None:
+    """Return the rows of splits, each shard counted once; None: other files or damaged ones belong to them."""
+    names = {name for split in splits for name in split.files}
+    footers = [dataset.footer(name) if name.endswith(PARQUET) else None for name in names]
+    return None if None in footers else sum(footer.rows for footer in footers if footer is not None)
+
+
+def _category(dataset: Dataset) -> Iterator[Problem]:
+    """Compare the size category with the rows of all configs, or of one; people mean either."""
+    written = dataset.metadata.get("size_categories")
+    total = rows_of(dataset, dataset.splits)
+    if written is None or total is None or not dataset.splits:
+        return
+    each = [rows_of(dataset, dataset.splits_of(config)) or 0 for config in dataset.configs]
+    right = [size_category(rows) for rows in (total, sum(each), *each)]
+    if not any(category in right for category in (written if isinstance(written, list) else [written])):
         known = ", ".join(name for _, name in CARD_SIZES)
-        message = f"the card says {category!r}, the shards hold {total:,} rows, which is {wanted}"
-        yield Problem(code="SW111", file=CARD, key="size_categories", message=message, hint=f"known: {known}")
+        message = f"the card says {written!r}, the shards hold {total:,} rows, which is {size_category(total)}"
+        yield Problem(code="SW111", file=CARD, key="size_categories", message=message[:500], hint=f"known: {known}")
 
 
 def _sizes(dataset: Dataset, config: str, info: dict[str, Any], splits: list[Split]) -> Iterator[Problem]:
@@ -85,16 +110,14 @@ def _size_differs(config: str, info: dict[str, Any], key: str, found: int, what:
 def check_sums(dataset: Dataset) -> Iterator[Problem]:
     """`dataset_size` is the sum of what the card says of its splits, which is all that can be said without rows."""
     for config in dataset.configs:
-        entries = _written_splits(dataset.info(config)).values()
-        each = [entry["num_bytes"] for entry in entries if type(entry.get("num_bytes")) is int]
-        if each and len(each) == len(entries):
-            yield from _size_differs(config, dataset.info(config), "dataset_size", sum(each), "its splits add up to")
+        yield from _sum_differs(dataset, config)
 
 
-def _written_splits(info: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    entries = info.get("splits")
-    entries = entries if isinstance(entries, list) else []
-    return {str(entry.get("name")): entry for entry in entries if isinstance(entry, dict)}
+def _sum_differs(dataset: Dataset, config: str) -> Iterator[Problem]:
+    info = dataset.info(config)
+    total = sum_of_splits(info)
+    if total is not None:
+        yield from _size_differs(config, info, "dataset_size", total, "its splits add up to")
 
 
 def _differs(code: str, split: Split, key: str, written: Any, found: int) -> Iterator[Problem]:
@@ -103,10 +126,11 @@ def _differs(code: str, split: Split, key: str, written: Any, found: int) -> Ite
     if type(written) is not int:
         yield _no_number(split.config, split.name, key, written)
     elif written != found:
-        message = f"the card says {key} {written:,}, the shards have {found:,}"
-        yield Problem(
-            code=code, file=CARD, config=split.config, split=split.name, key=key, message=message, hint=REBUILD
-        )
+        yield _problem(code, split, key, f"the card says {key} {written:,}, the shards have {found:,}")
+
+
+def _problem(code: str, split: Split, key: str, message: str) -> Problem:
+    return Problem(code=code, file=CARD, config=split.config, split=split.name, key=key, message=message, hint=REBUILD)
 
 
 def _no_number(config: str, split: str, key: str, value: Any) -> Problem:
@@ -155,8 +179,22 @@ def check_recorded(dataset: Dataset, executor: Executor) -> Iterator[Problem]:
                 continue
             found = num_bytes(whole)
             total = None if total is None else total + found
-            entry = _written_splits(info).get(split.name, {})
-            if type(entry.get("num_bytes")) is int:
-                yield from _differs("SW107", split, "num_bytes", entry["num_bytes"], found)
-        if total is not None:
-            yield from _size_differs(config, info, "dataset_size", total, "the shards have")
+            said = written_splits(info).get(split.name, {}).get("num_bytes")
+            if type(said) is int and not is_right(dataset, split, said, found):
+                yield from _differs("SW107", split, "num_bytes", said, found)
+        yield from _total_differs(dataset, config, total)
+
+
+def _total_differs(dataset: Dataset, config: str, total: int | None) -> Iterator[Problem]:
+    """Compare `dataset_size` with the bytes of the shards, where they are known; of others' cards, with its own sum."""
+    info = dataset.info(config)
+    said = info.get("dataset_size")
+    if total is not None and (is_ours(dataset) or sum_of_splits(info) is None):
+        yield from _size_differs(config, info, "dataset_size", total, "the shards have")
+    elif total is None or type(said) is not int or abs(said - total) > _bitmaps(dataset, config):
+        yield from _sum_differs(dataset, config)
+
+
+def _bitmaps(dataset: Dataset, config: str) -> int:
+    names = {name for split in dataset.splits_of(config) for name in split.shards}
+    return sum(bitmap_bytes(footer) for name in names if (footer := dataset.footer(name)) is not None)

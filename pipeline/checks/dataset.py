@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from fsspec.utils import glob_translate
-
+from pipeline.checks.data_files import (
+    METADATA,
+    PARQUET,
+    entries_of,
+    guessed_patterns,
+    is_elsewhere,
+    matching_names,
+    of_one_kind,
+)
+from pipeline.checks.footers import Footer, RowGroup, read_footers
 from pipeline.checks.problem import Problem
 from pipeline.checks.read_card import CARD, read_card
+from pipeline.checks.saved_to_disk import saved_to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,10 +25,9 @@ if TYPE_CHECKING:
     from pipeline.checks.files import DatasetFiles
     from pipeline.checks.read_card import Card
 
+__all__ = ["REBUILD", "Dataset", "Footer", "RowGroup", "Split", "matching", "read_dataset"]
 REBUILD = "run `shardwright validate --fix`, or build the dataset again"
-PARQUET = ".parquet"
-FOOTERS_AT_ONCE = 16
-"""Footers read beside each other, which matters where they come over a network."""
+TWICE = "give one of them another name, or leave it out"
 
 
 @dataclass(kw_only=True)
@@ -39,32 +42,27 @@ class Split:
 
     @property
     def shards(self) -> list[str]:
-        """Its Parquet files."""
-        return [name for name in self.files if name.endswith(PARQUET)]
+        """Its Parquet files, unless they only describe media beside them."""
+        found = [name for name in self.files if name.endswith(PARQUET)]
+        if len(found) < len(self.files):
+            return [name for name in found if name.rpartition("/")[2] not in METADATA]
+        return found
+
+    @property
+    def others(self) -> list[str]:
+        """Its files that are not read as Parquet."""
+        shards = set(self.shards)
+        return [name for name in self.files if name not in shards]
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the card names URLs as its files."""
+        return any(map(is_elsewhere, self.patterns))
 
     @property
     def place(self) -> str:
         """What people call it."""
         return f"{self.config}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroup:
-    """One row group, as the footer describes it."""
-
-    rows: int
-    bytes: int
-    """Uncompressed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Footer:
-    """What the end of a shard says."""
-
-    rows: int
-    schema: pa.Schema
-    groups: tuple[RowGroup, ...]
-    metadata: pq.FileMetaData
 
 
 @dataclass(kw_only=True)
@@ -110,7 +108,10 @@ class Dataset:
 
     def info(self, config: str) -> dict[str, Any]:
         """Return the card's `dataset_info` of a config, or an empty one."""
-        return next((info for info in self.infos() if info.get("config_name", "default") == config), {})
+        found: dict[str, Any] = {}
+        for info in self.infos():  # of two, `datasets` takes the last
+            found = info if info.get("config_name", "default") == config else found
+        return found
 
 
 def read_dataset(files: DatasetFiles) -> tuple[Dataset | None, list[Problem]]:
@@ -121,29 +122,18 @@ def read_dataset(files: DatasetFiles) -> tuple[Dataset | None, list[Problem]]:
     """
     sizes = files.sizes()
     card, problems = read_card(files, sizes)
+    if saved := saved_to_disk(files, sizes):
+        problems = [*(problem for problem in problems if problem.code != "SW100"), saved]
     if card is None and CARD in sizes:
         return None, problems
     dataset = Dataset(files=files, sizes=sizes, card=card)
-    problems += _declared(dataset) if dataset.metadata.get("configs") else _guessed(dataset)
-    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as threads:
-        read = functools.partial(_footer, files)
-        dataset.footers = dict(zip(dataset.shards, threads.map(read, dataset.shards), strict=True))
+    if dataset.metadata.get("configs"):
+        problems += _declared(dataset)
+    else:
+        named = [info["config_name"] for info in dataset.infos() if isinstance(info.get("config_name"), str)]
+        problems += _guessed(dataset, named[0] if len(named) == 1 else "default")
+    dataset.footers = read_footers(files, sizes, dataset.shards)
     return dataset, problems
-
-
-def _footer(files: DatasetFiles, name: str) -> Footer | str:
-    try:
-        with files.open(name) as file:
-            metadata = pq.read_metadata(file)
-        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        return Footer(
-            rows=metadata.num_rows,
-            schema=metadata.schema.to_arrow_schema(),
-            groups=tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups),
-            metadata=metadata,
-        )
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return " ".join(str(error).split())[:300]
 
 
 def _declared(dataset: Dataset) -> Iterator[Problem]:
@@ -153,98 +143,73 @@ def _declared(dataset: Dataset) -> Iterator[Problem]:
         message = f"`configs` is a {type(configs).__name__}, and must be a list"
         yield Problem(code="SW102", file=CARD, key="configs", message=message, hint="list the configs under it")
         return
+    bare = [config for config in configs if not isinstance(config, dict)]
+    if bare:
+        message = f"{len(bare):,} of its entries are no mappings, e.g. {str(bare[0])[:60]!r}; `datasets` fails on that"
+        hint = "write each as `- config_name: NAME`, with its `data_files` below"
+        yield Problem(code="SW103", file=CARD, key="configs", message=message, hint=hint)
     for number, config in enumerate(configs):
-        here = f"configs[{number}]"
-        name = config.get("config_name") if isinstance(config, dict) else None
+        if not isinstance(config, dict):
+            continue
+        here, name = f"configs[{number}]", config.get("config_name")
         if not isinstance(name, str) or not name:
             message = f"the name of config {number + 1} is {name!r}; `datasets` fails on it"
-            yield Problem(code="SW103", file=CARD, key=f"{here}.config_name", message=message, hint="give it a name")
+            hint = "give it a name" if name in (None, "") else f'put it in quotes: "{str(name)[:50]}"'
+            yield Problem(code="SW103", file=CARD, key=f"{here}.config_name", message=message, hint=hint)
             continue
-        data_files = config.get("data_files")
-        if data_files is None:
-            folder = config.get("data_dir")
-            data_files = f"{folder.strip('/')}/**" if isinstance(folder, str) and folder.strip("/") else "**"
-        entries, wrong = _entries(data_files)
-        if wrong:
+        if name in dataset.configs:
+            message = "the config stands twice in `configs`; loaders take the last of them"
+            yield Problem(code="SW103", file=CARD, key=f"{here}.config_name", config=name, message=message, hint=TWICE)
+            dataset.splits = [split for split in dataset.splits if split.config != name]
+        folder = config.get("data_dir")
+        if not isinstance(folder, str | None):
+            message = f"`data_dir` is a {type(folder).__name__}, and must be the path of a folder"
+            yield Problem(code="SW103", file=CARD, key=f"{here}.data_dir", config=name, message=message)
+            continue
+        folder = _folder(folder)
+        if "data_files" not in config:
+            yield from _guessed(dataset, name, folder, f"{here}.data_dir" if folder else here)
+            continue
+        entries, wrong = entries_of(config["data_files"])
+        for message in wrong:
             hint = "a pattern, a list of patterns, or a list of {split: NAME, path: PATTERN}"
-            yield Problem(code="SW103", file=CARD, key=f"{here}.data_files", config=name, message=wrong, hint=hint)
+            yield Problem(code="SW103", file=CARD, key=f"{here}.data_files", config=name, message=message, hint=hint)
         for split_name, patterns in entries:
-            split = Split(config=name, name=split_name, patterns=patterns)
+            split = Split(config=name, name=split_name, patterns=[folder + pattern for pattern in patterns])
             for pattern in patterns:
-                found = matching(dataset, pattern)
-                split.files += [file for file in found if file not in split.files]
-                if not found:
-                    message = f"the pattern {pattern!r} matches no file"
+                found = matching_names(dataset.sizes, pattern, folder)
+                split.files += found
+                if not found and not is_elsewhere(pattern):
+                    message = f"the pattern {folder + pattern!r} matches no file"
                     yield Problem(code="SW104", config=name, split=split_name, message=message, hint=REBUILD)
+            split.files = of_one_kind(list(dict.fromkeys(split.files)))
             dataset.splits.append(split)
 
 
-def _entries(data_files: Any) -> tuple[list[tuple[str, list[str]]], str]:
-    """Return splits and patterns of `data_files`, in any of the ways it may be written; and what is wrong with it."""
-    entries: list[tuple[str, list[str]]] = []
-    wrong = ""
-    if isinstance(data_files, str):
-        return [("train", [data_files])], ""
-    if isinstance(data_files, dict):
-        data_files = [{"split": split, "path": path} for split, path in data_files.items()]
-    if not isinstance(data_files, list):
-        return [], f"`data_files` is a {type(data_files).__name__}"
-    if data_files and all(isinstance(entry, str) for entry in data_files):
-        return [("train", list(data_files))], ""
-    for entry in data_files:
-        split = entry.get("split") if isinstance(entry, dict) else None
-        path = entry.get("path") if isinstance(entry, dict) else None
-        paths = [path] if isinstance(path, str) else path
-        if split is None or not isinstance(paths, list) or not all(isinstance(one, str) for one in paths):
-            wrong = f"the entry {str(entry)[:100]!r} of `data_files` has no split or no path"
-            continue
-        if str(split) in [name for name, _ in entries]:
-            wrong = f"the split {split!r} stands twice in `data_files`"
-            continue
-        entries.append((str(split), paths))
-    return entries, wrong
+def _folder(data_dir: str | None) -> str:
+    """Return a folder of the dataset as names below it begin."""
+    parts = [part for part in (data_dir or "").split("/") if part not in ("", ".")]
+    return "/".join([*parts, ""]) if parts else ""
 
 
 def matching(dataset: Dataset, pattern: str) -> list[str]:
-    """Return the files that a pattern of `data_files` matches, by the rules of fsspec, which `datasets` follows."""
-    pattern = pattern.removeprefix("./")
-    if not pattern or pattern.startswith("/") or "://" in pattern:
-        return []
+    """Return the files that a pattern of `data_files` matches."""
+    return matching_names(dataset.sizes, pattern)
+
+
+def _guessed(dataset: Dataset, config: str, folder: str = "", key: str = "configs") -> Iterator[Problem]:
+    """Find splits as `datasets` does where the card names none."""
     try:
-        expression = re.compile(glob_translate(pattern))
-    except (re.error, ValueError):
-        return []
-    ignored = {"README.md", "config.json", "dataset_info.json", "dataset_infos.json", "dataset_dict.json"}
-    return [
-        name
-        for name in dataset.sizes
-        if expression.match(name)
-        and (name.rpartition("/")[2] not in ignored or name == pattern)
-        and (not any(part.startswith("__") for part in name.split("/")[:-1]) or "__" in pattern)
-    ]
-
-
-def _guessed(dataset: Dataset) -> Iterator[Problem]:
-    """Find splits as `datasets` does when the card names none."""
-    from datasets.data_files import _get_data_files_patterns  # late: it takes a second
-
-    def resolve(pattern: str) -> list[str]:
-        found = matching(dataset, pattern)
-        if not found:
-            raise FileNotFoundError(pattern)
-        return found
-
-    try:
-        patterns = _get_data_files_patterns(resolve)
+        patterns = guessed_patterns(dataset.sizes, folder)
     except (FileNotFoundError, ValueError) as error:
         patterns = {}
-        message = f"no data files are found: {error}" if isinstance(error, ValueError) else "no data files are found"
-        yield Problem(code="SW104", file=CARD, key="configs", message=message, hint="name them under `configs`")
-    named = [info["config_name"] for info in dataset.infos() if isinstance(info.get("config_name"), str)]
-    config = named[0] if len(named) == 1 else "default"
+        where = f" in {folder.rstrip('/')}" if folder else ""
+        message = f"no data files are found{where}" + (f": {error}" if isinstance(error, ValueError) else "")
+        hint = "name them under `configs`" if dataset.shards else "put Parquet files beside the card, or another kind"
+        yield Problem(code="SW104", file=CARD, key=key, message=message, hint=hint)
     for name, globs in patterns.items():
-        split = Split(config=config, name=str(name), patterns=list(globs))
-        for pattern in globs:
-            split.files += [file for file in matching(dataset, pattern) if file not in split.files]
+        files = (file for pattern in globs for file in matching_names(dataset.sizes, pattern, folder))
+        split = Split(config=config, name=name, patterns=[folder + pattern for pattern in globs])
+        split.files = of_one_kind(list(dict.fromkeys(files)))
         if split.files:
             dataset.splits.append(split)

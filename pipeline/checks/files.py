@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from pipeline.errors import UsageError
@@ -45,12 +46,22 @@ class LocalFiles:
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of every file by its POSIX path, in order; hidden ones are left out."""
-        found = {
-            path.relative_to(self.folder).as_posix(): path.stat().st_size
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
-        return {name: found[name] for name in sorted(found) if not any(part[0] == "." for part in name.split("/"))}
+        found: dict[str, int] = {}
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            try:
+                entries = list(os.scandir(self.folder / below))
+            except PermissionError:
+                continue
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{below}{entry.name}/")
+                elif entry.is_file():  # of a link too, as caches of hubs are made of links
+                    found[f"{below}{entry.name}"] = entry.stat().st_size
+        return dict(sorted(found.items()))
 
     def open(self, name: str) -> BinaryIO:
         """Open a file."""

@@ -11,10 +11,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Set as AbstractSet
 
 
 def _words(text: str) -> frozenset[str]:
@@ -93,9 +89,11 @@ MEANT_LANGUAGES = dict(
     pair.split("=")
     for pair in _words(
         """
-        arabic=ar chinese=zh dutch=nl english=en french=fr german=de hindi=hi italian=it japanese=ja korean=ko polish=pl
-        portuguese=pt russian=ru spanish=es turkish=tr ukrainian=uk vietnamese=vi
-        cn=zh jp=ja cz=cs dk=da gr=el ua=uk us=en gb=en vn=vi
+        arabic=ar bengali=bn bulgarian=bg catalan=ca chinese=zh czech=cs danish=da dutch=nl english=en farsi=fa
+        finnish=fi french=fr german=de greek=el hebrew=he hindi=hi hungarian=hu indonesian=id italian=it japanese=ja
+        korean=ko malay=ms norwegian=no persian=fa polish=pl portuguese=pt romanian=ro russian=ru spanish=es
+        swedish=sv tamil=ta telugu=te thai=th turkish=tr ukrainian=uk urdu=ur vietnamese=vi cn=zh cz=cs dk=da gb=en
+        gr=el iw=he jp=ja ua=uk us=en vn=vi
         """
     )
 )
@@ -108,15 +106,16 @@ def is_language(code: str) -> bool:
     return code in LANGUAGES or code in SPECIAL_LANGUAGES or _THREE_LETTERS.match(code) is not None
 
 
-def meant_language(text: str) -> str:
-    """Return the code that somebody meant, or nothing."""
+def meant_languages(text: str) -> list[str]:
+    """Return the codes that somebody meant, or none; `en-de` may mean two."""
     plain = text.strip().lower()
-    first = re.split(r"[-_ ]", plain, maxsplit=1)[0]
-    found = MEANT_LANGUAGES.get(plain) or MEANT_LANGUAGES.get(first) or first
-    return found if is_language(found) else ""
+    parts = re.split(r"[-_ ]", plain[:100])
+    codes = [MEANT_LANGUAGES.get(part, part) for part in ([plain] if plain in MEANT_LANGUAGES else parts)]
+    pair = len(set(codes)) == 2 == len(codes) and all(map(is_language, codes)) and text == plain
+    return codes if pair else [code for code in codes[:1] if is_language(code)]
 
 
-def meant(text: str, known: AbstractSet[str]) -> str:
+def meant(text: str, known: frozenset[str]) -> str:
     """Return the known value that is nearest to a text, or nothing."""
     plain = re.sub(r"[\s_]+", "-", text.strip().lower())
-    return next(iter(difflib.get_close_matches(plain[:100], sorted(known), n=1, cutoff=0.75)), "")
+    return next(iter(difflib.get_close_matches(plain[:100], sorted(known), n=1, cutoff=0.85)), "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.checks.dataset import REBUILD
 from pipeline.checks.problem import Problem
+from pipeline.checks.said_bytes import is_right, written_splits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +30,22 @@ def attempt(work):
     try:
         return work()
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        text, root = f"{type(error).__name__}: {error}", error
+        while root.__cause__ or root.__context__:
+            root = root.__cause__ or root.__context__
+        return {"error": text if root is error else f"{text} ({type(root).__name__}: {root})"}
 
 def whole(config):
-    loaded = datasets.load_dataset(told["folder"], config, cache_dir=told["cache"], verification_mode="all_checks")
-    return {name: {"num_examples": split.info.splits[name].num_examples, "num_bytes": split.info.splits[name].num_bytes,
-                   "rows": len(split), "columns": split.column_names} for name, split in loaded.items()}
+    options, refused = {"cache_dir": told["cache"]}, None
+    try:
+        loaded = datasets.load_dataset(told["folder"], config, verification_mode="all_checks", **options)
+    except datasets.exceptions.SplitsVerificationError as error:  # once more, for the numbers that it would record
+        refused = type(error).__name__
+        loaded = datasets.load_dataset(told["folder"], config, verification_mode="no_checks", **options)
+    splits = {name: {"num_examples": split.info.splits[name].num_examples, "rows": len(split),
+                     "num_bytes": split.info.splits[name].num_bytes, "columns": split.column_names}
+              for name, split in loaded.items()}
+    return {"splits": splits, "refused": refused}
 
 def streamed(config):
     loaded = datasets.load_dataset(told["folder"], config, cache_dir=told["cache"], streaming=True)
@@ -44,7 +55,10 @@ def framed(path):
     import pandas, pyarrow.parquet
     table = pyarrow.parquet.read_table(path)
     frame = pandas.read_parquet(path)
-    return {"pyarrow": [table.num_rows, table.column_names], "pandas": [len(frame), list(map(str, frame.columns))]}
+    described = (table.schema.pandas_metadata or {}).get("index_columns", [])  # pandas makes its index of them again
+    index = [name for name in table.column_names if name in described]
+    columns = sorted([*index, *(name for name in map(str, frame.columns) if name not in index)])
+    return {"pyarrow": [table.num_rows, sorted(table.column_names)], "pandas": [len(frame), columns]}
 
 for config in told["configs"]:
     result[config] = {"whole": None if told["streaming"] else attempt(lambda: whole(config)),
@@ -67,6 +81,7 @@ def check_loads(dataset: Dataset, folder: Path, *, max_bytes: int, scratch: Path
     if streaming:
         message = f"{size:,} bytes are over the limit of {max_bytes:,}; the first row of each split was streamed"
         yield Problem(code="SW202", message=message, hint="raise --load-limit")
+    here = [name for name in dataset.configs if not any(split.is_elsewhere for split in dataset.splits_of(name))]
     frames = [
         min((name for split in dataset.splits_of(config) for name in split.shards), key=dataset.sizes.__getitem__)
         for config in dataset.configs
@@ -80,14 +95,14 @@ def check_loads(dataset: Dataset, folder: Path, *, max_bytes: int, scratch: Path
                 "folder": str(folder.absolute()),
                 "cache": f"{cache}/datasets",
                 "streaming": streaming,
-                "configs": dataset.configs,
+                "configs": here,
                 "frames": frames,
             },
         )
     if isinstance(result, Problem):
         yield result
         return
-    for config in dataset.configs:
+    for config in here:
         yield from _compare(dataset, config, result["configs"][config])
     for name, read in result["frames"].items():
         yield from _compare_frame(dataset, name, read)
@@ -132,20 +147,24 @@ def _compare(dataset: Dataset, config: str, result: dict[str, Any]) -> Iterator[
     if "error" in whole:
         yield Problem(code="SW201", config=config, message=f"load_dataset fails: {whole['error'][:1000]}")
         return
-    named = sorted(split.name for split in dataset.splits_of(config))
-    if sorted(whole) != named:
-        message = f"load_dataset gives the splits {sorted(whole)}, the card names {named}"
+    named = {split.name: split for split in dataset.splits_of(config)}
+    refused, whole = whole["refused"], whole["splits"]
+    written = written_splits(dataset.info(config))
+    if refused:
+        says = ", ".join(f"{name} {entry.get('num_examples')!r}" for name, entry in written.items())
+        gives = ", ".join(f"{name} {loaded['rows']}" for name, loaded in whole.items())
+        message = f"load_dataset fails with {refused}: the card says rows of {says}, the files give {gives}"[:1000]
         yield Problem(code="SW201", config=config, message=message, hint=REBUILD)
-    entries = dataset.info(config).get("splits")
-    written = (
-        {entry["name"]: entry for entry in entries if isinstance(entry, dict)} if isinstance(entries, list) else {}
-    )
+        return
+    if sorted(whole) != sorted(named):
+        message = f"load_dataset gives the splits {sorted(whole)}, the card names {sorted(named)}"
+        yield Problem(code="SW201", config=config, message=message, hint=REBUILD)
     for name, loaded in whole.items():
-        for key in ("num_examples", "num_bytes"):
-            said = written.get(name, {}).get(key)
-            if said is not None and loaded[key] != said:
-                message = f"the card says {key} {said!r}, `datasets` recorded {loaded[key]}"
-                yield Problem(code="SW203", config=config, split=name, key=key, message=message, hint=REBUILD)
+        split = named.get(name)
+        said = written.get(name, {}).get("num_bytes")
+        if split is not None and type(said) is int and not is_right(dataset, split, said, loaded["num_bytes"]):
+            message = f"the card says num_bytes {said:,}, `datasets` recorded {loaded['num_bytes']:,}"
+            yield Problem(code="SW203", config=config, split=name, key="num_bytes", message=message, hint=REBUILD)
         if loaded["rows"] != loaded["num_examples"]:
             message = f"{loaded['rows']} rows can be indexed, {loaded['num_examples']} were recorded"
             yield Problem(code="SW203", config=config, split=name, message=message)
@@ -161,8 +180,7 @@ def _compare_frame(dataset: Dataset, name: str, read: dict[str, Any]) -> Iterato
         yield Problem(code="SW205", file=name, message=f"it cannot be read: {read.get('error', '')[:1000]}")
         return
     for library, (rows, columns) in read.items():
-        if rows != footer.rows or columns != footer.schema.names:
-            message = (
-                f"{library} reads {rows:,} rows of {columns}, the footer says {footer.rows:,} of {footer.schema.names}"
-            )
+        names = sorted(footer.schema.names)
+        if rows != footer.rows or columns != names:
+            message = f"{library} reads {rows:,} rows of {columns}, the footer says {footer.rows:,} of {names}"
             yield Problem(code="SW205", file=name, message=message)

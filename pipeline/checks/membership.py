@@ -18,13 +18,13 @@ _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})(?:
 
 def check_membership(dataset: Dataset) -> Iterator[Problem]:
     """Every shard belongs to exactly one split of a config, and to some config."""
-    owners = Counter(name for split in dataset.splits for name in split.shards)
+    owners = {name for split in dataset.splits for name in split.files}
     twice = Counter(
         (config, name) for config in dataset.configs for split in dataset.splits_of(config) for name in split.shards
     )
     for name in dataset.shards:
-        if not owners[name]:
-            hint = "name it in the card, or let `shardwright validate --fix` put it aside"
+        if name not in owners:
+            hint = "name it in the card, or move it out of the dataset"
             yield Problem(code="SW105", file=name, message="this shard belongs to no split", hint=hint)
     for (config, name), count in twice.items():
         if count > 1:
@@ -35,6 +35,7 @@ def check_membership(dataset: Dataset) -> Iterator[Problem]:
 
 def leftovers(dataset: Dataset) -> Iterator[tuple[str, str, str, list[str]]]:
     """Yield the splits whose numbered shards are not a whole set: config, split, what is wrong, and the odd ones."""
+    there = Counter((match["stem"], int(match["count"])) for name in dataset.shards if (match := _NUMBERED.match(name)))
     for split in dataset.splits:
         sets: dict[tuple[str, int], list[str]] = {}
         for name in split.shards:
@@ -44,11 +45,11 @@ def leftovers(dataset: Dataset) -> Iterator[tuple[str, str, str, list[str]]]:
         for (stem, count), names in sets.items():
             rivals = [other for other in sets if other[0] == stem and other[1] != count]
             if rivals:
-                others = ", ".join(f"{len(sets[rival])} of {rival[1]}" for rival in rivals)
+                others = ", ".join(f"{len(sets[rival])} named -of-{rival[1]:05d}" for rival in rivals)
                 odd = names if (stem, count) not in whole and any(rival in whole for rival in rivals) else []
-                yield split.config, split.name, f"{len(names)} shards say they are of {count}, beside {others}", odd
-            elif len(names) != count:
-                yield split.config, split.name, f"{len(names)} shards say they are of {count}", []
+                yield split.config, split.name, f"{len(names)} shards are named -of-{count:05d}, beside {others}", odd
+            elif there[(stem, count)] != count:  # a config may name a part of the shards on purpose
+                yield split.config, split.name, f"{len(names)} shards are named -of-{count:05d}", []
 
 
 def check_leftovers(dataset: Dataset) -> Iterator[Problem]:

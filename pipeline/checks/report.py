@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.checks.codes import CODES
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -50,16 +52,16 @@ class Report:
                     self.problems.append(problem)
                 self.counts[problem.code] += count
 
-    def add_uncounted(self, code: str, count: int) -> None:
-        """Add so many more of a code, which are not kept one by one."""
-        if count and self._is_wanted(code):
-            self.counts[code] += count
+    def add_uncounted(self, more: dict[str, int]) -> None:
+        """Add more of some codes, which are not kept one by one."""
+        for code, count in more.items():
+            if count and self._is_wanted(code):
+                self.counts[code] += count
 
     @property
     def errors(self) -> int:
         """How many errors there are."""
-        kinds = {problem.code: problem.severity for problem in self.problems}
-        return sum(count for code, count in self.counts.items() if kinds[code] == "error")
+        return sum(count for code, count in self.counts.items() if CODES[code].severity == "error")
 
     @property
     def warnings(self) -> int:

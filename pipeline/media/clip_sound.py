@@ -16,7 +16,6 @@ from pipeline.media.opened_video import opened_container
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
-    from pathlib import Path
 
     from av.audio.frame import AudioFrame
     from av.audio.stream import AudioStream
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
     from pipeline.media.clip_file import Format, How
+    from pipeline.media.location import Location
 
 _IN_MP4 = ("aac", "mp3", "ac3", "eac3", "opus", "flac", "alac")
 _COPIED: dict[Format, tuple[str, ...]] = {"mp4": _IN_MP4, "matroska": (*_IN_MP4, "vorbis", "pcm_s16le")}
@@ -58,7 +58,7 @@ class ClipSound:
 
 @contextmanager
 def clip_sound(
-    source: Path, output: OutputContainer, format_: Format, when: tuple[Fraction, Fraction]
+    source: Location, output: OutputContainer, format_: Format, when: tuple[Fraction, Fraction]
 ) -> Iterator[ClipSound]:
     """Give the sound between two times of the source's own clock, to be written while the frames of a clip are."""
     start, end = when
@@ -88,7 +88,7 @@ def clip_sound(
         yield ClipSound(how, inside, output)
 
 
-def _sound_packets(source: Path, start: Fraction, end: Fraction) -> Generator[_Timed]:
+def _sound_packets(source: Location, start: Fraction, end: Fraction) -> Generator[_Timed]:
     """Yield the packets that begin before the end, from a little before the start on, each with its seconds."""
     for sought in (True, False):
         with opened_container(source) as container:

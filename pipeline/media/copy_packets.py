@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.clip_file import Format, How
     from pipeline.media.frame_index import FrameIndex, KeyFrame
+    from pipeline.media.location import Location
 
 _INTO_MP4 = ("h264", "hevc", "av1", "mpeg4")
 """Codecs that are copied into MP4; the others into Matroska."""
@@ -64,7 +65,7 @@ def ways_to_copy(index: FrameIndex, wanted: range, *, exact: bool) -> Iterator[W
                 break
 
 
-def copy_packets(source: Path, index: FrameIndex, way: WayToCopy, temporary: Path) -> How | None:
+def copy_packets(source: Location, index: FrameIndex, way: WayToCopy, temporary: Path) -> How | None:
     """Write a clip of copied packets, and return what became of the sound.
 
     Raises:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.clip_file import Format, How
     from pipeline.media.frame_index import FrameIndex
+    from pipeline.media.location import Location
     from pipeline.media.span import Span
 
 _COPIES = 3
@@ -41,7 +42,7 @@ class CutClip:
     """What became of the sound; None: there is none in the span."""
 
 
-def cut_clip(source: Path, span: Span, destination: Path, *, exact: bool = True) -> CutClip:
+def cut_clip(source: Location, span: Span, destination: Path, *, exact: bool = True) -> CutClip:
     """Cut the frames out whose times lie in [start, end), and the sound beside them.
 
     The packets are copied where exactly these frames can be had so: the first is a key frame, and none in between needs

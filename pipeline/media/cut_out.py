@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RowRejected, WorkspaceError
 from pipeline.media.bounded_worker import may_write
 from pipeline.media.cut_clip import cut_clip
 from pipeline.media.examine import guarded
 from pipeline.media.excerpt import Excerpt, Piece
+from pipeline.media.location import location_of
 from pipeline.media.probe import hash_file
 from pipeline.media.sample_frames import sample_frames
+
+if TYPE_CHECKING:
+    from pipeline.media.location import Location
 
 _ENDINGS = {"mp4": "mp4", "matroska": "mkv", "jpeg": "jpg", "png": "png"}
 
@@ -25,7 +29,7 @@ def cut_out(path: str, text: str, folder: str) -> tuple[Any, ...]:
 
     def work() -> Any:
         try:
-            return _pieces(Path(path), Excerpt.from_text(text), Path(folder))
+            return _pieces(location_of(path), Excerpt.from_text(text), Path(folder))
         except WorkspaceError as error:
             return error.__cause__
         except OSError as error:
@@ -40,7 +44,7 @@ def cut_out(path: str, text: str, folder: str) -> tuple[Any, ...]:
     return [asdict(piece) for piece in found], None, None, None
 
 
-def _pieces(source: Path, excerpt: Excerpt, folder: Path) -> list[Piece]:
+def _pieces(source: Location, excerpt: Excerpt, folder: Path) -> list[Piece]:
     folder.mkdir(parents=True, exist_ok=True)
     frames = excerpt.frames
     if frames is None:

@@ -13,7 +13,6 @@ from pipeline.media.opened_video import opened_video, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from av.container import InputContainer
     from av.packet import Packet
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
     from pipeline.media.frame_index import FrameIndex, KeyFrame
+    from pipeline.media.location import Location
 
 WORTH_A_SEEK = 12
 """Frames that are rather decoded than leapt over."""
@@ -32,7 +32,7 @@ class UnreachedError(Exception):
     """A packet or a frame is not where the index says."""
 
 
-def decoded_frames(source: Path, index: FrameIndex, wanted: Sequence[int]) -> Generator[tuple[int, VideoFrame]]:
+def decoded_frames(source: Location, index: FrameIndex, wanted: Sequence[int]) -> Generator[tuple[int, VideoFrame]]:
     """Yield the wanted frames, which are in order, each with its number; leaps to key frames where that saves decoding.
 
     Raises:
@@ -141,7 +141,7 @@ def _picked(
     raise UnreachedError
 
 
-def _straight(source: Path, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+def _straight(source: Location, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the wanted frames, decoding from the start."""
     key = index.key_of(wanted[0])
     needed = key.packet if key else 0

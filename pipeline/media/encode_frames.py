@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.clip_file import How
     from pipeline.media.frame_index import FrameIndex
+    from pipeline.media.location import Location
 
 QUALITY = 18
 """x264's constant rate factor."""
@@ -44,7 +45,7 @@ _MPEG4_TICKS = 60_000
 """Ticks of a second: MPEG-4 cannot say more than 65,535."""
 
 
-def encode_frames(source: Path, index: FrameIndex, wanted: range, temporary: Path) -> How | None:
+def encode_frames(source: Location, index: FrameIndex, wanted: range, temporary: Path) -> How | None:
     """Write a clip of frames encoded anew, and return what became of the sound.
 
     Raises:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.excerpt import Excerpt
     from pipeline.media.facts import Kind
+    from pipeline.media.location import Location
     from pipeline.recipe_spec import Depth
 
 EXCERPT_PATIENCE = 20
@@ -26,7 +27,7 @@ EXCERPT_PATIENCE = 20
 class Order:
     """A medium to be hashed and probed."""
 
-    path: Path
+    path: Location
     kind: Kind
     depth: Depth
     size: int
@@ -57,7 +58,7 @@ class Examined:
 class CutOrder:
     """An excerpt to be cut out of a video."""
 
-    path: Path
+    path: Location
     size: int
     sha256: str
     """The video's hash."""

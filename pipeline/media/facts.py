@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Kind = Literal["image", "video"]
+NO_FRAMES = "there is a video stream in it, but no frame"
+"""What is said of a video in which there is nothing to decode."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import av
 from av.error import FFmpegError
 
 from pipeline.errors import RowRejected
+from pipeline.media.location import FilePart, PartReader
 from pipeline.media.video import CONTAINERS, MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+    from pipeline.media.location import Location
+
 _ATTACHED_PICTURE = 0x0400
 """AV_DISPOSITION_ATTACHED_PIC: a cover inside of an audio file."""
 
 
-class _Source(io.FileIO):
+class _SourceFile(io.FileIO):
     """A file whose own errors are told from those of the clip that is written."""
 
     def __init__(self, path: Path) -> None:
@@ -33,28 +36,47 @@ class _Source(io.FileIO):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read up to so many bytes."""
-        try:
+        with _telling():
             return super().read(-1 if size is None else size)
-        except OSError as error:
-            raise RowRejected("media.missing", f"cannot be read: {error.strerror}") from None
+
+
+class _SourcePart(PartReader):
+    """Likewise a part of a file."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to so many bytes."""
+        with _telling():
+            return super().read(size)
 
 
 @contextmanager
-def opened_container(path: Path) -> Iterator[InputContainer]:
-    """Open a file the way the probe does."""
-    options = {"format_whitelist": ",".join(CONTAINERS), "max_pixels": str(MAX_PIXELS)}
+def _telling() -> Iterator[None]:
     try:
-        file = _Source(path)
+        yield
     except OSError as error:
         raise RowRejected("media.missing", f"cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def opened_container(source: Location | bytes) -> Iterator[InputContainer]:
+    """Open a file, a part of one, or what is in memory, the way the probe does."""
+    options = {"format_whitelist": ",".join(CONTAINERS), "max_pixels": str(MAX_PIXELS)}
+    with _telling():
+        file = _opened(source)
     with file, av.open(file, "r", options=options, metadata_errors="replace") as container:
         yield container
 
 
+def _opened(source: Location | bytes) -> BinaryIO:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    return cast("BinaryIO", _SourcePart(source) if isinstance(source, FilePart) else _SourceFile(source))
+
+
 @contextmanager
-def opened_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened_video(source: Location | bytes) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video, at the stream that the probe chooses, for strict decoding."""
-    with opened_container(path) as container:
+    with opened_container(source) as container:
         streams = [s for s in container.streams.video if not int(s.disposition) & _ATTACHED_PICTURE]
         best = container.streams.best("video")
         stream = best if best in streams else next(iter(streams), None)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.media.facts import Kind
+    from pipeline.media.location import Location
     from pipeline.recipe_spec import Depth
 
 BLOCK_BYTES = 1 << 20
@@ -18,7 +19,7 @@ PROBE_VERSION = 3
 """Raised when a probe finds out more or other things, so that old facts are not believed."""
 
 
-def probe(source: Path | bytes, kind: Kind, depth: Depth = "decode") -> MediaFacts:
+def probe(source: Location | bytes, kind: Kind, depth: Depth = "decode") -> MediaFacts:
     """Return the facts of an image or a video; raises RowRejected with a `media.*` code.
 
     Decoders are not to be trusted with the files of strangers: a build calls this in the processes of `Examiners`.
@@ -34,8 +35,8 @@ def probe(source: Path | bytes, kind: Kind, depth: Depth = "decode") -> MediaFac
     return probe_video(source, depth)
 
 
-def hash_file(path: Path) -> tuple[str, int]:
-    """Return the sha256 and size of a file."""
+def hash_file(path: Location) -> tuple[str, int]:
+    """Return the sha256 and size of a file, or of a part of one."""
     with path.open("rb", buffering=0) as file:
         digest = hashlib.file_digest(file, "sha256")
         return digest.hexdigest(), file.tell()

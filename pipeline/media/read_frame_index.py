@@ -22,7 +22,8 @@ from pipeline.media.video import probe_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from pipeline.media.location import Location
 
 _T = TypeVar("_T")
 _NO_TIMES = 0x0080
@@ -31,7 +32,7 @@ _VP8_SHOWN = 0x10
 """The bit of a VP8 frame that says that it is shown (RFC 6386, 9.1)."""
 
 
-def with_index(source: Path, work: Callable[[FrameIndex], _T]) -> _T:
+def with_index(source: Location, work: Callable[[FrameIndex], _T]) -> _T:
     """Do what needs an index: with that of the packets, and where it proves wrong, anew with that of decoded frames.
 
     Raises:
@@ -50,7 +51,7 @@ def with_index(source: Path, work: Callable[[FrameIndex], _T]) -> _T:
 
 
 @functools.lru_cache(maxsize=2)
-def _read_index(source: Path, state: tuple[int, ...], *, decoded: bool) -> FrameIndex:
+def _read_index(source: Location, state: tuple[int, ...], *, decoded: bool) -> FrameIndex:
     """Read the packets, or decode them; many clips come from one video, and `state` tells whether it is still the same.
 
     Raises:
@@ -130,7 +131,7 @@ def _end(order: list[tuple[int, int, int]], claimed: int) -> int:
     return max(itertools.chain([last + length], (pts + length for pts, _, length in order)))
 
 
-def _never_shown(source: Path, times: dict[int, int], first_key: int) -> set[int]:
+def _never_shown(source: Location, times: dict[int, int], first_key: int) -> set[int]:
     """Return the packets that no player shows, because the start of the video, which they need, was cut off."""
     leading = {time: position for time, position in times.items() if time < first_key}
     if not leading:
@@ -149,7 +150,7 @@ def _never_shown(source: Path, times: dict[int, int], first_key: int) -> set[int
 
 
 def _index_by_decoding(
-    source: Path, traits: VideoTraits, slots: tuple[Fraction, list[int]] | None, usual: Fraction
+    source: Location, traits: VideoTraits, slots: tuple[Fraction, list[int]] | None, usual: Fraction
 ) -> FrameIndex:
     """Return the index of a video whose packets do not tell: its frames are those that come out, in their order.
 

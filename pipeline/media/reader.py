@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.column_type import MEDIA_STRUCT
+from pipeline.media.location import location_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -60,7 +60,7 @@ class MediaReader:
             for number in numbers:
                 medium = media[number]
                 place = view[offsets[number] : offsets[number + 1]]
-                self._store.read_into(medium["sha256"], Path(medium["path"]), place)
+                self._store.read_into(medium["sha256"], location_of(medium["path"]), place)
 
         for _ in self._threads.map(read, (range(first, len(media), THREADS) for first in range(THREADS))):
             pass

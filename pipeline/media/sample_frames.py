@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
     from pipeline.media.frame_index import FrameIndex
+    from pipeline.media.location import Location
     from pipeline.media.span_bounds import Bounds
 
 Picture = Literal["png", "jpeg"]
@@ -53,7 +54,7 @@ class SampledFrame:
 
 
 def sample_frames(
-    source: Path,
+    source: Location,
     folder: Path,
     *,
     count: int | None = None,
@@ -117,7 +118,9 @@ def _on_screen(index: FrameIndex, bounds: Bounds, moments: Iterable[Fraction]) -
     return sorted({min(max(index.on_screen(moment), first), last) for moment in moments})
 
 
-def _write(source: Path, index: FrameIndex, numbers: list[int], folder: Path, picture: Picture) -> list[SampledFrame]:
+def _write(
+    source: Location, index: FrameIndex, numbers: list[int], folder: Path, picture: Picture
+) -> list[SampledFrame]:
     """Write all of the frames, or none: an index may prove wrong when some of them are written."""
     paths: list[Path] = []
     sampled: list[SampledFrame] = []

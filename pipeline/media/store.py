@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Self
 
@@ -24,6 +25,7 @@ from pipeline.database import Database
 from pipeline.errors import RowRejected, SourceError
 from pipeline.media.excerpt import EXCERPT_VERSION, Piece
 from pipeline.media.facts import MediaFacts
+from pipeline.media.location import file_of, shown
 from pipeline.media.probe import PROBE_VERSION, hash_bytes, hash_file
 from pipeline.workspace import disk_errors, writing
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pipeline.media.facts import Kind
+    from pipeline.media.location import Location
     from pipeline.recipe_spec import Depth
 
 INDEX_VERSION = 3
@@ -71,7 +74,7 @@ class MediaStore:
 
     def object_path(self, sha256: str) -> Path:
         """Return where the object of a hash is, or would be."""
-        return self.objects / sha256[:2] / sha256
+        return self.objects / f"{sha256[:2]}/{sha256}"
 
     def put(self, data: bytes) -> str:
         """Store some bytes; returns their hash. Storing them again, from any process, changes nothing."""
@@ -91,12 +94,12 @@ class MediaStore:
         with writing(self.object_path(sha256)) as temporary:
             path.replace(temporary)
 
-    def read_into(self, sha256: str, location: Path, buffer: memoryview) -> None:
+    def read_into(self, sha256: str, location: Location, buffer: memoryview) -> None:
         """Read a medium into a buffer of its size and check its hash.
 
         Raises:
-            SourceError: the file changed or vanished since it was cached. An object of the store is then set aside,
-                for else `put` would find it there and never mend it.
+            SourceError: the file changed or vanished since it was cached. An object of the store, be it the medium or
+                the archive that it lies in, is then set aside, for else it would be found there and never mended.
         """
         try:
             with location.open("rb", buffering=0) as file:
@@ -105,14 +108,18 @@ class MediaStore:
                     done += count
                 whole = done == len(buffer) and not file.read(1)
         except OSError as error:
-            raise SourceError(
-                f"{location} cannot be read any more: {error.strerror}", hint="put it back and run the build again"
-            ) from None
+            what = f"{shown(location)} cannot be read any more: {error.strerror}"
+            raise SourceError(what, hint="put it back and run the build again") from None
         if not whole or hashlib.sha256(buffer).hexdigest() != sha256:
-            if location.absolute() == self.object_path(sha256).absolute():
-                with disk_errors(location):
-                    location.replace(location.with_name(f"{sha256}.damaged"))
-            raise SourceError(f"{location} changed since it was cached", hint="run the build again")
+            self._set_aside(file_of(location))
+            raise SourceError(f"{shown(location)} changed since it was cached", hint="run the build again")
+
+    def _set_aside(self, path: Path) -> None:
+        """Take a damaged file out of the objects, if it is one of them."""
+        if path.absolute() == self.object_path(path.name).absolute():
+            # other media of the same archive may have found out as well
+            with disk_errors(path), suppress(FileNotFoundError):
+                path.replace(path.with_name(f"{path.name}.damaged"))
 
     # the index
 

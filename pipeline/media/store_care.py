@@ -3,7 +3,8 @@
     <cache>/media/in_use.lock            shared by every build, alone for `prune`
     <cache>/media/workspaces/<hash>      the path of a workspace that uses the store
 
-A workspace needs the objects that its records and plans name, whether or not it is being built.
+A workspace needs the objects that its records and plans name, and those that are archives, since media may have stayed
+in them, whether or not it is being built.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import WorkspaceError
 from pipeline.media.probe import hash_file
 from pipeline.row_file import read_batches, schema_of
+from pipeline.sources.in_place import archive_of
 from pipeline.workspace import TEMPORARY, disk_errors, holding, write_bytes
 
 if TYPE_CHECKING:
@@ -78,13 +80,14 @@ def prune(cache: Path, *, remove: bool) -> tuple[int, int, int]:
 
 
 def _needed(cache: Path) -> set[str]:
-    """Return the hashes that the records and plans of all workspaces name."""
+    """Return the hashes that the records, plans and archives of all workspaces name."""
     needed: set[str] = set()
     for note in (cache / "media" / "workspaces").glob("*"):
         work = Path(note.read_bytes().decode("utf-8", "surrogateescape"))
         if not work.is_dir():
             note.unlink(missing_ok=True)
             continue
+        needed |= {sha256 for path in work.glob("members/*.arrow") if (sha256 := archive_of(path))}
         for path in work.glob("plan/*/*.arrow"):
             for batch in read_batches(path, ["media"]):
                 media = batch.column("media").flatten()

@@ -18,15 +18,15 @@ from av.error import ArgumentError, FFmpegError, InvalidDataError
 from av.error import EOFError as EndOfFileError
 
 from pipeline.errors import RowRejected
-from pipeline.media.facts import MediaFacts
+from pipeline.media.facts import NO_FRAMES, MediaFacts
+from pipeline.media.location import FilePart
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
+    from pipeline.media.location import Location
     from pipeline.recipe_spec import Depth
 
 av.logging.set_level(av.logging.PANIC)
@@ -78,7 +78,7 @@ _MEDIA_BOXES = (b"moov", b"moof", b"mdat")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def probe_video(source: Path | bytes, depth: Depth = "decode") -> MediaFacts:
+def probe_video(source: Location | bytes, depth: Depth = "decode") -> MediaFacts:
     """Return the facts of a video, looked into as far as `depth` says.
 
     header      the first frame is decoded, since only a frame tells how it is turned; frames and seconds are claims
@@ -88,7 +88,8 @@ def probe_video(source: Path | bytes, depth: Depth = "decode") -> MediaFacts:
 
     Raises:
         RowRejected: `media.missing` (cannot be read), `media.empty`, `media.kind` (a still picture, a text …),
-            `media.no_video` (sound alone), `media.encrypted`, `media.memory`, `media.decode`.
+            `media.no_video` (sound alone), `media.encrypted`, `media.memory`, `media.decode` (with the message
+            NO_FRAMES: there is nothing to decode).
     """
     try:
         with _nameless(source) as file:
@@ -105,10 +106,12 @@ def probe_video(source: Path | bytes, depth: Depth = "decode") -> MediaFacts:
         raise RowRejected("media.missing", f"cannot be read: {error.strerror}") from None
 
 
-def _nameless(source: Path | bytes) -> BinaryIO:
+def _nameless(source: Location | bytes) -> BinaryIO:
     """Open a source so that FFmpeg cannot guess by its name: that of a descriptor is its number."""
     if isinstance(source, bytes):
         return io.BytesIO(source)
+    if isinstance(source, FilePart):
+        return io.BufferedReader(source.open())
     return os.fdopen(os.open(source, os.O_RDONLY | os.O_CLOEXEC), "rb")
 
 
@@ -222,7 +225,7 @@ def _walk(
             start = time if start is None else min(start, time)
             end = until if end is None else max(end, until)
     if first is None:
-        raise RowRejected("media.decode", "no frame decodes")
+        raise RowRejected("media.decode", "no frame decodes" if frames else NO_FRAMES)
     if cut_off:
         raise RowRejected("media.decode", f"the file is cut off in frame {frames}")
     duration = None

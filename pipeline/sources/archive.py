@@ -1,28 +1,31 @@
-"""Archives from strangers: unpacked whole, or refused with nothing left behind.
+"""Archives from strangers: taken whole, or refused with nothing left behind.
 
     <parent>/.<name>.unpacking/   while it is being unpacked; a killed run leaves it, the next run removes it
     <parent>/<name>/              the finished folder, renamed into place at the very end
 
 One run at a time may unpack to a destination. Everything is checked while the bytes stream by: names, kinds of members,
-sizes, checksums, and how much comes out of how little. Permissions, owners and times are not taken over.
+sizes, checksums, and how much comes out of how little. Permissions, owners and times are not taken over. Members that
+stay in the archive are checked and hashed like that as well, and not written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from pipeline.errors import SourceError, WorkspaceError
+from pipeline.sources.in_place import StayingMembers
 from pipeline.sources.members import REPACK, RefusedError, folded
 from pipeline.sources.streams import DECODERS, Stream, all_streams, blocks
 from pipeline.sources.tar_members import BLOCK, is_tar_header, tar_members
 from pipeline.sources.zip_members import zip_members
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pipeline.sources.members import Member
 
@@ -75,6 +78,8 @@ class UnpackReport:
     """Bytes written."""
     junk: int
     """Members skipped: `__MACOSX/`, `.DS_Store`, `Thumbs.db`."""
+    staying: StayingMembers = field(default_factory=StayingMembers, compare=False)
+    """Members that are read where they lie in the archive."""
 
 
 def is_archive(path: Path) -> bool:
@@ -93,12 +98,19 @@ def is_archive(path: Path) -> bool:
 
 
 def unpack(
-    archive: Path, destination: Path, limits: ArchiveLimits, *, name_encoding: str | None = None
+    archive: Path,
+    destination: Path,
+    limits: ArchiveLimits,
+    *,
+    name_encoding: str | None = None,
+    stays: Callable[[str], bool] | None = None,
 ) -> UnpackReport:
     """Unpack `archive` into the new folder `destination`, whose parent exists.
 
-    `name_encoding` is the codec of member names that are not UTF-8. Raises `SourceError` when the archive is refused,
-    and `WorkspaceError` when the disk is; neither leaves anything behind.
+    `name_encoding` is the codec of member names that are not UTF-8. `stays` says, by the path that it would get below
+    the folder, whether a file may stay in the archive, and it does where the archive holds it as it is; its folder is
+    made all the same. Raises `SourceError` when the archive is refused, and `WorkspaceError` when the disk is; neither
+    leaves anything behind.
     """
     if destination.exists() or destination.is_symlink():
         raise WorkspaceError(f"{destination} exists already", hint="remove it, or unpack to another folder")
@@ -113,7 +125,7 @@ def unpack(
         try:
             _remove(temporary)
             temporary.mkdir()
-            report = _unpack(file, archive, temporary, limits, name_encoding)
+            report = _unpack(file, archive, temporary, limits, name_encoding=name_encoding, stays=stays)
             temporary.rename(destination)
         except RefusedError as error:
             _remove(temporary)
@@ -133,7 +145,13 @@ def unpack(
 
 
 def _unpack(
-    file: BinaryIO, archive: Path, folder: Path, limits: ArchiveLimits, name_encoding: str | None
+    file: BinaryIO,
+    archive: Path,
+    folder: Path,
+    limits: ArchiveLimits,
+    *,
+    name_encoding: str | None,
+    stays: Callable[[str], bool] | None,
 ) -> UnpackReport:
     kind = _format_by_content(file) or _format_by_name(archive)
     ratio = _Ratio(limits, os.fstat(file.fileno()).st_size)
@@ -145,8 +163,11 @@ def _unpack(
     else:
         raise RefusedError("is not an archive by its content", allowed=FORMATS, hint="fetch the archive again")
 
+    if kind not in {"zip", "tar"}:
+        stays = None
     tree = _Tree(folder)
-    files = written = junk = 0
+    staying = StayingMembers()
+    files = written = total = junk = 0
     for seen, member in enumerate(members, 1):
         if seen > limits.max_members:
             raise RefusedError("has more members than allowed", allowed=f"{limits.max_members:,} (max_members)")
@@ -155,17 +176,29 @@ def _unpack(
         elif member.folder:
             tree.add_folder(member.parts, member.name)
         else:
-            if member.size > limits.max_bytes - written:
+            if member.size > limits.max_bytes - total:
                 raise RefusedError(
                     f"declares {member.size:,} bytes, more than is left of the limit",
                     member=member.name,
                     allowed=f"{limits.max_bytes:,} bytes in all files together (max_bytes)",
                     hint="raise the limit if you trust the archive",
                 )
-            _write(tree.add_file(member.parts, member.name), member)
+            total += member.size
+            path = tree.add_file(member.parts, member.name)
+            if stays is not None and member.offset is not None and stays(path):
+                staying.add(path, offset=member.offset, size=member.size, sha256=_hash(member))
+                continue
+            _write(tree.create(path), member)
             files += 1
             written += member.size
-    return UnpackReport(format=kind, files=files, bytes=written, junk=junk)
+    return UnpackReport(format=kind, files=files, bytes=written, junk=junk, staying=staying)
+
+
+def _hash(member: Member) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in member.chunks:
+        digest.update(chunk)
+    return digest.digest()
 
 
 def _write(descriptor: int, member: Member) -> None:
@@ -267,8 +300,8 @@ class _Tree:
         self._made.add(path)
         self._folders.add(key)
 
-    def add_file(self, parts: tuple[str, ...], member: str) -> int:
-        """Create a file that is not there and return its descriptor."""
+    def add_file(self, parts: tuple[str, ...], member: str) -> str:
+        """Take up a file that is not there, make the folders above it, and return its path below the root."""
         if not parts:
             raise RefusedError("is a file without a name", member=member, hint=REPACK)
         self.add_folder(parts[:-1], member)
@@ -285,5 +318,9 @@ class _Tree:
             hint = "rename or remove one of the two and pack the archive again"
             raise RefusedError(why, member=member, allowed="one member for each name, whatever its case", hint=hint)
         self._files[key] = path
+        return path
+
+    def create(self, path: str) -> int:
+        """Create a file that was taken up and return its descriptor."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         return os.open(f"{self._root}/{path}", flags, 0o666)

@@ -6,9 +6,10 @@ lists. `hub_shelf.py` says how it lies on the disk. Environment variables mean w
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from pipeline.errors import SourceError
 from pipeline.sources.hub_client import UnreachedError
 from pipeline.sources.hub_listing import HubName, HubRepo, ListedFile, Listing, checked_patterns, matching
 from pipeline.sources.hub_retry import FEW, TRIES, with_tries
@@ -20,10 +21,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pipeline.errors import SourceError
     from pipeline.sources.hub_client import HubClient
+    from pipeline.sources.hub_ranges import Part
 
-__all__ = ["HubName", "HubRepo", "HubSnapshot", "ListedFile", "Listing", "list_repo", "parse_hub_url", "snapshot"]
+__all__ = [
+    "HubName",
+    "HubRepo",
+    "HubSnapshot",
+    "ListedFile",
+    "Listing",
+    "RemoteFiles",
+    "list_repo",
+    "parse_hub_url",
+    "remote_files",
+    "snapshot",
+]
 
 
 def list_repo(repo: HubRepo, *, token: str | None = None) -> Listing:
@@ -34,6 +46,32 @@ def list_repo(repo: HubRepo, *, token: str | None = None) -> Listing:
     """
     client = _client(repo, token)
     return _listed(client, _current(client))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFiles:
+    """The files of a repository at one commit, read where they are."""
+
+    listing: Listing
+    read: Callable[[str, int, int], Part]
+    """Fetches the bytes of a file from a place up to another; raises SourceError."""
+
+
+def remote_files(repo: HubRepo, *, token: str | None = None) -> RemoteFiles:
+    """Return the files of a repository, of which parts can be read without downloading any.
+
+    Raises:
+        SourceError: the repository cannot be read, or the network may not be used.
+    """
+    if _is_offline(repo):
+        raise SourceError(f"{repo} cannot be read while HF_HUB_OFFLINE is set", hint="unset it, or check a folder")
+    client = _client(repo, token)
+    listing = _listed(client, _current(client))
+
+    def read(path: str, start: int, end: int) -> Part:
+        return with_tries(lambda _: client.read(path, listing.commit, start, end), client.failure)
+
+    return RemoteFiles(listing=listing, read=read)
 
 
 def snapshot(
@@ -77,7 +115,9 @@ def snapshot(
             listing = listing or _listed(client, commit)
             if (found := shelf.finished(listing.commit)) is None:
                 files = matching(repo, listing, shelf.patterns)
-                found = shelf.fill(Download(client=client, commit=listing.commit, files=files, lost=lost), max_bytes, advance)
+                found = shelf.fill(
+                    Download(client=client, commit=listing.commit, files=files, lost=lost), max_bytes, advance
+                )
         if not lost:
             shelf.note_latest(found.commit)
         return found

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.sources.hub_listing import HubRepo
+    from pipeline.sources.hub_ranges import Part
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 TOO_MANY = 429
@@ -50,6 +51,9 @@ class HubClient(Protocol):
 
     def fetch(self, path: str, listed: ListedFile, commit: str, scratch: Path, *, attempt: int) -> Path:
         """Download one file into a folder that only it uses; return where it lies."""
+
+    def read(self, path: str, commit: str, start: int, end: int) -> Part:
+        """Fetch the bytes of a file from a place up to another, and no others."""
 
     def failure(self, error: Exception) -> Failure:
         """Say in words what a call of these raised, or raise it again when it is not of the hub's making."""

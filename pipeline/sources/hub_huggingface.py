@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.sources.hub_client import NOT_READY, Words, listing_of
 from pipeline.sources.hub_listing import ListedFile
+from pipeline.sources.hub_ranges import Part, part_of
 from pipeline.sources.hub_retry import Failure, asked_wait
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class HuggingFace:
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         self._repo = repo
+        self._token = token
         self._api = HfApi(endpoint=endpoint(), token=token)
         sent = build_hf_headers(token=token).get("authorization", "").removeprefix("Bearer ")
         self._words = Words(
@@ -97,6 +99,25 @@ class HuggingFace:
             tqdm_class=_silent_bar(),
         )
         return scratch.joinpath(got)
+
+    def read(self, path: str, commit: str, start: int, end: int) -> Part:
+        """Fetch the bytes of a file from a place up to another, and no others."""
+        from huggingface_hub import constants, hf_hub_url
+        from huggingface_hub.utils import (  # type: ignore[attr-defined]
+            build_hf_headers,
+            get_session,
+            hf_raise_for_status,
+        )
+
+        url = hf_hub_url(self._repo.id, path, repo_type=KIND, revision=commit, endpoint=self._api.endpoint)
+        asked = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        headers = {**build_hf_headers(token=self._token), **asked}
+        # another host, to which it may be sent on, is not given the token by the client
+        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            if response.status_code >= 400:
+                response.read()
+            hf_raise_for_status(response)
+            return part_of(self._words, response.status_code, response.headers, response.iter_bytes(), (start, end))
 
     def failure(self, error: Exception) -> Failure:
         """Say in words what the client raised."""

@@ -16,6 +16,7 @@ from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.sources.hub_client import NOT_READY, Words, listing_of
 from pipeline.sources.hub_listing import COMMIT, ListedFile, Listing
+from pipeline.sources.hub_ranges import Part, part_of
 from pipeline.sources.hub_retry import Failure, asked_wait
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pipeline.sources.hub_listing import HubRepo
 
 KIND = "dataset"
+CHUNK = 1 << 16
+"""Bytes taken from a connection at a time."""
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The SHA-256 of no bytes; a size of 0 with another one means that the hub does not know the size."""
 
@@ -116,6 +119,14 @@ class ModelScope:
         scratch.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(found, copy)
         return copy
+
+    def read(self, path: str, commit: str, start: int, end: int) -> Part:
+        """Fetch the bytes of a file from a place up to another, and no others."""
+        at = commit if COMMIT.fullmatch(commit) else self._repo.at
+        asked = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
+        with self._api.legacy.download_stream(self._repo.id, KIND, path, revision=at, headers=asked) as response:
+            chunks = response.iter_content(CHUNK)
+            return part_of(self._words, response.status_code, response.headers, chunks, (start, end))
 
     def failure(self, error: Exception) -> Failure:
         """Say in words what the client raised."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import difflib
 import errno
+import fnmatch
 import os
 import re
 import stat
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RowRejected, SourceError
+from pipeline.sources.members import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pipeline.sources.in_place import ArchiveInPlace, MemberInPlace
 
 MAX_PATH_BYTES = 4096
 """PATH_MAX of Linux."""
@@ -34,12 +38,13 @@ URL = re.compile(r"[a-z][a-z0-9+.-]+://|data:[\w.+-]*(?:/[\w.+-]+)?[;,]", re.IGN
 SEPARATORS = re.compile(r"[/\\]")
 
 
-def expand(root: Path, patterns: Sequence[str]) -> list[Path]:
+def expand(root: Path, patterns: Sequence[str], *, others: Iterable[str] = ()) -> list[Path]:
     """Return the files below `root` that match any of `patterns`, each once, sorted by POSIX relative path.
 
     `*` stays within a folder, `**` walks through folders but not through links to folders. The name of an existing file
     is taken as it stands, also with glob characters in it. Hidden files need a pattern that names a dot. Raises
-    `SourceError` for a pattern that is not relative, matches nothing, or leads out of the real root.
+    `SourceError` for a pattern that is not relative, matches nothing, or leads out of the real root; it may suggest
+    files of `others`, which no pattern matches, as well.
     """
     if not root.is_dir():
         raise SourceError(f"the source folder {str(root)!r} does not exist", hint="check `root`, or mount the disk")
@@ -49,7 +54,7 @@ def expand(root: Path, patterns: Sequence[str]) -> list[Path]:
         _check_pattern(pattern)
         matches = _matches(root, pattern)
         if not matches:
-            raise SourceError(f"no file in {str(root)!r} matches {pattern!r}", hint=_nearest(root, pattern))
+            raise SourceError(f"no file in {str(root)!r} matches {pattern!r}", hint=_nearest(root, pattern, others))
         for path in matches:
             if not path.resolve().is_relative_to(real_root):
                 raise SourceError(
@@ -62,25 +67,53 @@ def expand(root: Path, patterns: Sequence[str]) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
+def may_match(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether `expand` might find a file of this relative name by one of the patterns, on any disk."""
+    return any(
+        _parts_match(name.split("/"), PurePosixPath(pattern).parts)
+        # the name of a file that is there is taken as it stands
+        or folded(name) == folded(PurePosixPath(pattern).as_posix())
+        for pattern in patterns
+    )
+
+
+def _parts_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_parts_match(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
+    if not parts or not (
+        fnmatch.fnmatchcase(parts[0], pattern[0]) or fnmatch.fnmatchcase(folded(parts[0]), folded(pattern[0]))
+    ):
+        return False
+    return _parts_match(parts[1:], pattern[1:])
+
+
 def resolve_media(value: str, *, base: Path, root: Path) -> Path:
-    """Resolve one path; for many, keep a `MediaRoot`."""
-    return MediaRoot(base=base, root=root).resolve(value)
+    """Resolve one path in a folder; for many, keep a `MediaRoot`."""
+    found = MediaRoot(base=base, root=root).resolve(value)
+    assert isinstance(found, Path)
+    return found
 
 
 class MediaRoot:
     """Resolves the paths that rows give for their media; remembers the real paths of folders it has met."""
 
-    def __init__(self, *, base: Path, root: Path) -> None:
-        """Relative paths start at `base`, usually the folder of the annotation file; all must end inside `root`."""
+    def __init__(self, *, base: Path, root: Path, archives: Sequence[ArchiveInPlace] = ()) -> None:
+        """Relative paths start at `base`, usually the folder of the annotation file; all must end inside `root`.
+
+        Members that stay in `archives` are found like the files that they would be.
+        """
         if not root.is_dir():
             raise SourceError(f"the media root {str(root)!r} does not exist", hint="check `root`, or mount the disk")
         self._base = os.path.abspath(base)  # noqa: PTH100  keeps links, which realpath follows later
         self._root = os.path.realpath(root)
         self._inside = self._root.rstrip("/") + "/"
         self._folders: dict[str, str] = {}
+        self._archives = archives
 
-    def resolve(self, value: str) -> Path:
-        """Return the real path of the file that `value` asks for, or raise `RowRejected`.
+    def resolve(self, value: str) -> Path | MemberInPlace:
+        """Return the real path of the file that `value` asks for, or the member, or raise `RowRejected`.
 
         Percent signs and `~` mean themselves. A value with backslashes is tried as it stands, then with slashes. Codes:
         `media.path_empty`, `media.path_invalid`, `media.url`, `media.outside`, `media.missing`, `media.not_file`.
@@ -93,13 +126,19 @@ class MediaRoot:
                 raise
         return self._file(value.replace("\\", "/"), value)
 
-    def _file(self, text: str, value: str) -> Path:
+    def _file(self, text: str, value: str) -> Path | MemberInPlace:
         path = text if text.startswith("/") else f"{self._base}/{text}"
         folder, _, name = path.rpartition("/")
         if name in {"", ".", ".."}:
             real = os.path.realpath(path)
         else:
             real = f"{self._real_folder(folder or '/').rstrip('/')}/{name}"
+        for archive in self._archives if self._is_inside(real) else ():
+            member = archive.find(real)
+            if member is not None and name in {"", ".", ".."}:
+                raise RowRejected("media.not_file", f"{_shown(value)} is {_kind(stat.S_IFREG)}, not a file")
+            if member is not None:
+                return member
         try:
             mode = os.lstat(real).st_mode if self._is_inside(real) else 0
             if stat.S_ISLNK(mode):
@@ -204,11 +243,11 @@ def _matches(root: Path, pattern: str) -> list[Path]:
     ]
 
 
-def _nearest(root: Path, pattern: str) -> str:
+def _nearest(root: Path, pattern: str, others: Iterable[str]) -> str:
     """Say which existing names come nearest to a pattern that matches nothing."""
     if (root / pattern).is_dir():
         return f"it is a folder: write {pattern.rstrip('/') + '/*'!r} for the files in it"
-    names = list(islice(_names(root), MAX_NAMES_COMPARED))
+    names = list(islice(chain(_names(root), others), MAX_NAMES_COMPARED))
     if not names:
         return "the folder holds no files: check `root`"
     near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.5)

@@ -56,6 +56,8 @@ class Member:
     """Bytes that the archive declares; the reader refuses a member that turns out longer or shorter."""
     chunks: Iterator[bytes]
     """The content, checked while it is read; it may be left unread."""
+    offset: int | None
+    """Where the content begins in the zip, or in the tar once that is decompressed; None: it is compressed itself."""
 
 
 def member_parts(name: str) -> tuple[str, ...]:

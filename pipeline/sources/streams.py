@@ -153,6 +153,8 @@ class Stream:
         self._more = more
         self._block = b""
         self._at = 0
+        self.given = 0
+        """Bytes returned so far."""
 
     def read(self, size: int) -> bytes:
         """Return the next `size` bytes; fewer only at the end."""
@@ -164,6 +166,7 @@ class Stream:
                     break
             piece = self._block[self._at : self._at + size]
             self._at += len(piece)
+            self.given += len(piece)
             size -= len(piece)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

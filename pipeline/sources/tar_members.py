@@ -98,7 +98,7 @@ def _member(stream: Stream, name: str, header: tarfile.TarInfo, size: int) -> It
     if not folder and name.endswith("/"):
         raise RefusedError("is a file with the name of a folder", member=name, hint=REPACK)
     chunks = _content(stream, size, name)
-    yield Member(name=name, parts=parts, folder=folder, size=size, chunks=chunks)
+    yield Member(name=name, parts=parts, folder=folder, size=size, chunks=chunks, offset=stream.given)
     for _ in chunks:
         pass
     _read(stream, -size % BLOCK, name)

@@ -200,7 +200,8 @@ def _member(file: BinaryIO, entry: Entry, taken: _Spans, count: Callable[[int], 
     if not same:
         raise RefusedError("has a header that contradicts the directory", member=entry.name, hint=REPACK)
     chunks = iter(()) if folder else _content(file, entry, start, count)
-    return Member(name=entry.name, parts=parts, folder=folder, size=entry.size, chunks=chunks)
+    offset = start if entry.method == STORED else None
+    return Member(name=entry.name, parts=parts, folder=folder, size=entry.size, chunks=chunks, offset=offset)
 
 
 def _content(file: BinaryIO, entry: Entry, start: int, count: Callable[[int], None]) -> Iterator[bytes]:

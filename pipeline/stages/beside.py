@@ -13,19 +13,21 @@ import io
 import re
 import tarfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.cutting import cut
 from pipeline.manifest import fingerprint
+from pipeline.media.location import location_of
 from pipeline.media.probe import hash_file
 from pipeline.media.store import MediaStore
 from pipeline.samples import media_facts
 from pipeline.workspace import writing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from pipeline.build import Build
@@ -137,5 +139,5 @@ def write_one(task: BesideTask) -> dict[str, Any]:
 
 def _read(store: MediaStore, sha256: str, path: str, size: int) -> bytearray:
     data = bytearray(size)
-    store.read_into(sha256, Path(path), memoryview(data))
+    store.read_into(sha256, location_of(path), memoryview(data))
     return data

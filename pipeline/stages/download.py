@@ -1,6 +1,7 @@
 """Download: make every source a folder on this machine, and find the annotation files in it.
 
-Local folders are used in place; archives are unpacked into the workspace, once for each content.
+Local folders are used in place. Archives are unpacked into the workspace, once for each content; but media that an
+archive holds as they are stay in it, and only where they lie is written down.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pipeline.recipe import all_rows
 from pipeline.report import StageReport
 from pipeline.sources.local import expand
 from pipeline.stages.fetch_sources import bring_source, hashes_of
-from pipeline.workspace import disk_errors
+from pipeline.workspace import disk_errors, remove_leftovers
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -49,8 +50,8 @@ def run(build: Build) -> StageReport:
     reading = set()
     for config in recipe.configs.values():
         for split, rows in all_rows(config):
-            for name, path in _expanded(build.roots[str(rows.source)], rows.files):
-                source = str(rows.source)
+            source = str(rows.source)
+            for name, path in _expanded(build, source, rows.files):
                 files.append(
                     AnnotationFile(
                         config=config.name, split=split, source=source, name=name, path=path, sha256="", size=0
@@ -80,6 +81,7 @@ def _forget_old(build: Build) -> None:
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.name not in keep:
                 shutil.rmtree(path)
+    remove_leftovers(build.workspace.members, {build.workspace.members / f"{name}.arrow" for name in keep})
 
 
 def _begin_to_cut(
@@ -92,5 +94,7 @@ def _begin_to_cut(
     return {key: aside.submit(cut_into_parts, *key) for key in new}
 
 
-def _expanded(root: Path, patterns: list[str]) -> list[tuple[str, Path]]:
-    return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns)]
+def _expanded(build: Build, source: str, patterns: list[str]) -> list[tuple[str, Path]]:
+    root = build.roots[source]
+    staying = build.archives[source].names if source in build.archives else ()
+    return [(path.relative_to(root).as_posix(), path) for path in expand(root, patterns, others=staying)]

@@ -6,30 +6,34 @@ import hashlib
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.errors import RowRejected
+from pipeline.errors import RowRejected, SourceError
 from pipeline.manifest import fingerprint
 from pipeline.media.examiners import CutOrder, Order
 from pipeline.media.excerpt import EXCERPT_VERSION, Excerpt
+from pipeline.media.location import FilePart
 from pipeline.media.probe import PROBE_VERSION
 from pipeline.network.ledger import PASSING
 from pipeline.network.remote_media import OF_THIS_MACHINE, Want, rejected
 from pipeline.network.urls import WebUrl, looks_like_url, parse_url
 from pipeline.row_file import read_batches
+from pipeline.sources.in_place import MemberInPlace
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
+from pipeline.stages.fetch_sources import is_unchanged
 from pipeline.workspace import emptied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     import pyarrow as pa
 
     from pipeline.build import AnnotationFile, Build
     from pipeline.media.excerpt import How, Piece
     from pipeline.media.facts import Kind, MediaFacts
+    from pipeline.media.location import Location
     from pipeline.media.store import MediaStore
     from pipeline.network.ledger import Entry
     from pipeline.recipe import Config
@@ -62,8 +66,16 @@ AskKey = tuple[int, "str | None", "str | None", "str | None"]
 Found = dict[AskKey, "list[Medium] | RowRejected"]
 """One medium, or the pieces of an excerpt."""
 Missing = dict[AskKey, RowRejected]
-Place = tuple[Path, "os.stat_result | None"]
-"""Where a medium's bytes are, and the file's stat unless it is an object of the store."""
+
+
+class Place(NamedTuple):
+    """Where a medium's bytes are."""
+
+    location: Location
+    stat: os.stat_result | None = None
+    """Of a file that stays where it is, whose hash must be found out."""
+    sha256: str | None = None
+    """Of an object of the store, or of a member that stays in its archive."""
 
 
 class MediaFinder:
@@ -92,7 +104,7 @@ class MediaFinder:
         base = self.file.path.parent if spec and spec.relative_to == "file" else root
         if spec and spec.within is not None:
             root = self.build.recipe.path.parent / spec.within
-        return MediaRoot(base=base, root=root)
+        return MediaRoot(base=base, root=root, archives=tuple(self.build.archives.values()))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the lines, weights and asks of the records."""
@@ -119,9 +131,9 @@ class MediaFinder:
                 if key in places or key in missing:
                     continue
                 try:
-                    path, stat = places[key] = self._place(number, ask)
-                    times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) if stat else ()
-                    self._state.update(f"{path}\0{times}\n".encode("utf-8", "surrogateescape"))
+                    location, stat, sha256 = places[key] = self._place(number, ask)
+                    times = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) if stat else sha256
+                    self._state.update(f"{location}\0{times}\n".encode("utf-8", "surrogateescape"))
                 except RowRejected as error:
                     missing[key] = error
                     self._state.update(f"{error.code}\0{error.message}\n".encode("utf-8", "backslashreplace"))
@@ -129,16 +141,18 @@ class MediaFinder:
 
     def _place(self, number: int, ask: Ask) -> Place:
         if ask["object"] is not None:
-            return self.build.store.object_path(ask["object"]), None
+            return Place(self.build.store.object_path(ask["object"]), sha256=ask["object"])
         if looks_like_url(ask["value"]):
-            return self._remote_place(ask["value"]), None
+            return self._remote_place(ask["value"])
         path = self.roots[number].resolve(ask["value"])
+        if isinstance(path, MemberInPlace):
+            return Place(path.location, sha256=path.sha256)
         try:
             stat = os.stat(path)  # noqa: PTH116  (half the time of Path.stat, for every medium of every build)
         except OSError as error:
             raise RowRejected("media.missing", f"{ask['value']!r} cannot be read: {error.strerror}") from None
         self.newest_ns = max(self.newest_ns, stat.st_mtime_ns, stat.st_ctime_ns)
-        return path, stat
+        return Place(path, stat)
 
     def _look_up(self, asked: list[list[list[Ask] | None]], lines: list[int] | None) -> None:
         """Find out what is known of the URLs of a batch."""
@@ -166,13 +180,13 @@ class MediaFinder:
                 remote.bring(open_ended)
                 self._entries |= remote.entries(open_ended)
 
-    def _remote_place(self, value: str) -> Path:
+    def _remote_place(self, value: str) -> Place:
         url = self._urls[value]
         if isinstance(url, RowRejected):
             raise url
         entry, remote = self._entries.get(url.key), self.build.remote
         if entry is not None and entry.sha256 is not None:
-            return self.build.store.object_path(entry.sha256)
+            return Place(self.build.store.object_path(entry.sha256), sha256=entry.sha256)
         if entry is None or entry.lasts == PASSING or not remote.is_settled(entry):
             self.open_ended = True
         raise rejected(url, entry if remote.is_settled(entry) else None)
@@ -206,12 +220,12 @@ def find_all(
     found: Found = dict(missing)
     for kind, depth in dict.fromkeys(zip(finder.kinds, finder.depths, strict=True)):
         here = [key for key in places if (finder.kinds[key[0]], finder.depths[key[0]]) == (kind, depth)]
-        whole = {key: places[key][0] for key in here if key[3] is None}
+        whole = {key: places[key].location for key in here if key[3] is None}
         looked_at = files.examined(whole.values(), kind, depth)
-        for key, path in whole.items():
-            medium = looked_at[path]
+        for key, location in whole.items():
+            medium = looked_at[location]
             found[key] = medium if isinstance(medium, RowRejected) else [medium]
-        parts = {key: (places[key][0], key[3]) for key in here if key[3] is not None}
+        parts = {key: (places[key].location, key[3]) for key in here if key[3] is not None}
         if parts:
             cut = _excerpts(files, set(parts.values()), kind, depth)
             found.update({key: cut[part] for key, part in parts.items()})
@@ -219,28 +233,44 @@ def find_all(
 
 
 class _Files:
-    """The files of one batch: what is known of them, and what is found out."""
+    """The media of one batch: what is known of them, and what is found out."""
 
     def __init__(
         self, build: Build, places: Iterable[Place], *, looked_ns: int, advance: Callable[[int], object]
     ) -> None:
         self.build, self.advance, self._looked_ns = build, advance, looked_ns
+        self._archives = {archive.path: archive for archive in build.archives.values()}
         self._stats: dict[Path, os.stat_result] = {}
-        self.hashes: dict[Path, str] = {}
-        self.sizes: dict[Path, int] = {}
-        for path, stat in places:
-            if stat is None:
-                self.add_object(path)
+        self.hashes: dict[Location, str] = {}
+        self.sizes: dict[Location, int] = {}
+        for location, stat, sha256 in places:
+            if isinstance(location, FilePart):
+                assert sha256 is not None
+                self.hashes[location], self.sizes[location] = sha256, location.size
+            elif stat is None:
+                self.add_object(location)
             else:
-                self._stats[path], self.sizes[path] = stat, stat.st_size
-        self.hashes.update(build.store.known_files(self._stats.items()))
+                self._stats[location], self.sizes[location] = stat, stat.st_size
+        known: dict[Path, str] = build.store.known_files(self._stats.items())
+        self.hashes.update(known.items())
 
     def add_object(self, path: Path) -> None:
         """Take up an object of the store, which is called by its hash."""
         self.hashes[path], self.sizes[path] = path.name, path.stat().st_size
 
-    def examined(self, paths: Iterable[Path], kind: Kind, depth: Depth) -> dict[Path, Medium | RowRejected]:
-        """Return what files are, looked into so far."""
+    def check_archives(self, locations: Iterable[Location]) -> None:
+        """Hold what was found out about members against the archives that it was read from, before it is believed.
+
+        Raises:
+            SourceError: an archive is not the one any more whose members are known by hash.
+        """
+        for path in {location.path for location in locations if isinstance(location, FilePart)}:
+            archive = self._archives[path]
+            if not is_unchanged(self.build, path, archive.sha256, archive.stat):
+                raise SourceError(f"{path} changed or vanished while it was used", hint="put it back and run it again")
+
+    def examined(self, paths: Iterable[Location], kind: Kind, depth: Depth) -> dict[Location, Medium | RowRejected]:
+        """Return what media are, looked into so far."""
         build, hashes = self.build, self.hashes
         wanted = list(dict.fromkeys(paths))
         facts = build.store.facts({hashes[path] for path in wanted if path in hashes}, kind, depth)
@@ -249,7 +279,7 @@ class _Files:
             for path in wanted
             if hashes.get(path) not in facts
         ]
-        lost: dict[Path, RowRejected] = {}
+        lost: dict[Location, RowRejected] = {}
         fresh: list[tuple[Path, os.stat_result, str]] = []
         for examined in build.examiners.examine(orders, advance=self.advance):
             path, sha256 = examined.order.path, examined.sha256
@@ -258,13 +288,14 @@ class _Files:
             if sha256 is None:
                 continue
             facts[sha256] = examined.found
-            if path in self._stats and path not in hashes:
+            if not isinstance(path, FilePart) and path in self._stats and path not in hashes:
                 fresh.append((path, self._stats[path], sha256))
             hashes[path] = sha256
+        self.check_archives(order.path for order in orders)
         build.store.adopt(fresh, looked_ns=self._looked_ns)
         new = {hashes[order.path] for order in orders if order.path not in lost}
         build.store.remember_facts([(sha256, facts[sha256]) for sha256 in sorted(new)], kind, depth)
-        found: dict[Path, Medium | RowRejected] = {}
+        found: dict[Location, Medium | RowRejected] = {}
         for path in wanted:
             fact = lost.get(path) or facts[hashes[path]]
             if isinstance(fact, RowRejected):
@@ -275,12 +306,12 @@ class _Files:
 
 
 def _excerpts(
-    files: _Files, wanted: set[tuple[Path, str]], kind: Kind, depth: Depth
-) -> dict[tuple[Path, str], list[Medium] | RowRejected]:
+    files: _Files, wanted: set[tuple[Location, str]], kind: Kind, depth: Depth
+) -> dict[tuple[Location, str], list[Medium] | RowRejected]:
     """Return the pieces of excerpts, each a video and what is wanted of it; cut out now where they are not known."""
     build, store = files.build, files.build.store
-    result: dict[tuple[Path, str], list[Medium] | RowRejected] = {}
-    videos = files.examined(sorted({path for path, _ in wanted}), "video", "none")
+    result: dict[tuple[Location, str], list[Medium] | RowRejected] = {}
+    videos = files.examined(sorted({path for path, _ in wanted}, key=str), "video", "none")
     pieces: dict[tuple[str, str], list[Piece] | RowRejected] = {}
     orders: list[CutOrder] = []
     scratch = build.workspace.cutting
@@ -304,6 +335,7 @@ def _excerpts(
         ]
     with emptied(scratch):
         for order, cut in build.examiners.cut(orders, advance=files.advance):
+            files.check_archives([order.path])
             if not isinstance(cut, RowRejected):
                 for piece in cut:
                     store.take(order.folder / piece.file, piece.sha256)
@@ -325,7 +357,7 @@ def _excerpts(
 
 
 def _of_pieces(
-    cut: list[Piece] | RowRejected, origin: str, store: MediaStore, looked_at: dict[Path, Medium | RowRejected]
+    cut: list[Piece] | RowRejected, origin: str, store: MediaStore, looked_at: dict[Location, Medium | RowRejected]
 ) -> list[Medium] | RowRejected:
     """Return the media of an excerpt, or why one of them cannot be used."""
     if isinstance(cut, RowRejected):

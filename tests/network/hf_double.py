@@ -183,13 +183,17 @@ class HuggingFaceDouble(HubServer):
         return as_json({"branches": branches, "tags": tags, "converts": []})
 
     def tree(self, request: Request, asker: Asker, revision: str, folder: str = "") -> Reply:
-        """Answer a page of the listing, which is always recursive here."""
+        """Answer a page of the listing."""
         files = asker.repo.commits[self._commit(asker.repo, revision)]
         inside = f"{folder}/" if folder else ""
         chosen = {path: blob for path, blob in sorted(files.items()) if path.startswith(inside)}
-        folders = sorted({path[:at] for path in chosen for at in range(1, len(path)) if path[at] == "/"})
+        folders = sorted({path[:at] for path in chosen for at in range(len(inside) + 1, len(path)) if path[at] == "/"})
         entries = [{"type": "directory", "path": path, "oid": git_blob(path.encode()), "size": 0} for path in folders]
         entries += [blob.listed(path) for path, blob in chosen.items()]
+        if folder and not entries:
+            raise RefusalError(404, "EntryNotFound", f"{folder} does not exist on {revision}")
+        if request.query.get("recursive", "").lower() != "true":
+            entries = [entry for entry in entries if "/" not in entry["path"].removeprefix(inside)]
         start = int(request.query.get("cursor", 0))
         headers = {}
         if start + self.page_size < len(entries):

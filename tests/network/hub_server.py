@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -95,6 +96,10 @@ class HubServer:
         self.log: list[Request] = []
         self.lock = threading.RLock()
         self.over = threading.Event()
+        self.sent = 0
+        """Bytes of bodies that went out."""
+        self.gives_parts = True
+        """Whether a Range is honoured."""
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -142,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             raw_path=parts.path,
             query={key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()},
             headers={key.lower(): value for key, value in self.headers.items()},
-            body=self.rfile.read(int(self.headers.get("Content-Length") or 0)),
+            body=self._body(),
         )
         text = f"{request.path}?{unquote(parts.query)}"
         with self.hub.lock:
@@ -158,9 +163,20 @@ class _Handler(BaseHTTPRequestHandler):
             reply = as_json({"error": "on purpose"}, fault.status, fault.headers)
         self._send(self._ranged(reply, request), fault)
 
+    def _body(self) -> bytes:
+        """Read the body of a request, which uploads may send in chunks."""
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = bytearray()
+        while length := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        self.rfile.readline()
+        return bytes(body)
+
     def _ranged(self, reply: Reply, request: Request) -> Reply:
         match = RANGE.fullmatch(request.range or "")
-        if not match or not reply.is_file or reply.status != 200:
+        if not match or not reply.is_file or reply.status != 200 or not self.hub.gives_parts:
             return reply
         size = len(reply.body)
         start, end = int(match[1]), min(int(match[2] or size - 1), size - 1)
@@ -180,8 +196,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         until = next((n for n in (fault and fault.cut, fault and fault.stall) if n is not None), None)
-        self.wfile.write(body[:until])
-        self.wfile.flush()
+        with self.hub.lock:
+            self.hub.sent += len(body[:until])
+        with contextlib.suppress(ConnectionError):  # whoever asked has seen enough
+            self.wfile.write(body[:until])
+            self.wfile.flush()
         if until is not None:
             self.close_connection = True
             if fault and fault.stall is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
 import tarfile
 import tempfile
 import zipfile
@@ -14,7 +15,7 @@ import pytest
 import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from unpacking import files_below, tar_of, unpacked
+from unpacking import files_below, left_in_place, refusal, tar_of, unpacked
 
 from pipeline.errors import SourceError
 from pipeline.sources.archive import is_archive
@@ -143,6 +144,25 @@ def test_trees_come_back_byte_for_byte(write: Callable[[Path, dict[str, bytes]],
         report = unpacked(archive)
         assert files_below(Path(folder, "out")) == tree
         assert (report.files, report.bytes) == (len(tree), sum(map(len, tree.values())))
+        assert len(report.staying) == 0
+
+
+@pytest.mark.parametrize("write", [write_zip, write_pax_tar, write_gnu_tar, write_tar_gz])
+@given(tree=TREES, data=st.data())
+@settings(max_examples=40, deadline=None)
+@example(tree={"深い/名前 ä.txt": b"x" * 2000, "a" * 200 + "/" + "é" * 120: b"", "b": b"\0" * 1024}, data=None)
+def test_what_stays_is_the_same(
+    write: Callable[[Path, dict[str, bytes]], None], tree: dict[str, bytes], data: st.DataObject | None
+) -> None:
+    """Whatever may stay in an archive, names and bytes are those that unpacking gives."""
+    may_stay = set(tree) if data is None else data.draw(st.sets(st.sampled_from(sorted(tree)))) if tree else set()
+    with tempfile.TemporaryDirectory() as folder:
+        archive = Path(folder, f"archive{SUFFIX_OF[write]}")
+        write(archive, tree)
+        assert left_in_place(archive, stays=may_stay.__contains__) == tree
+        there = set(files_below(Path(folder, "out")))
+        compressed = {name for at, name in enumerate(tree) if at % 3} if write is write_zip else set()
+        assert there == (set(tree) if write is write_tar_gz else set(tree) - may_stay | compressed)
 
 
 SUFFIX_OF = dict(zip(WRITERS, [".zip", ".zip", ".tar", ".tar", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz"], strict=True))
@@ -181,10 +201,18 @@ def test_damage_is_refused_or_harmless(
         archive.write_bytes(data)
         try:
             unpacked(archive)
-        except SourceError:
+        except SourceError as error:
+            why = str(error)
+            assert list(archive.parent.iterdir()) == [archive]
+            assert refusal(archive) == why
             assert list(archive.parent.iterdir()) == [archive]
         else:
-            files_below(archive.parent / "out")
+            out = archive.parent / "out"
+            found = files_below(out)
+            folders = {path for path in out.rglob("*") if path.is_dir()}
+            shutil.rmtree(out)
+            assert left_in_place(archive) == found
+            assert {path for path in out.rglob("*") if path.is_dir()} == folders
         assert [path.name for path in Path(folder).iterdir()] == ["a"]
         assert [path.name for path in Path(folder, "a").iterdir()] == ["b"]
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from unpacking import assert_refused, files_below, unpacked
+from unpacking import assert_refused, files_below, left_in_place, unpacked
 
 from pipeline.sources.archive import is_archive
 
@@ -61,6 +61,8 @@ def test_good_archives_give_their_files(name: str, tmp_path: Path) -> None:
     assert sizes == UNPACKED[name]
     assert (report.files, report.bytes) == (len(sizes), sum(sizes.values()))
     assert sorted(tmp_path.iterdir()) == sorted([archive, tmp_path / "out"])
+    (tmp_path / "out").rename(tmp_path / "unpacked")
+    assert left_in_place(archive) == files_below(tmp_path / "unpacked")
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -1,0 +1,131 @@
+"""Footers of Parquet files: read many at once, and kept small, so that thousands of shards need little memory."""
+
+from __future__ import annotations
+
+import functools
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.checks.lfs_pointer import LFS_POINTER, is_lfs_pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pipeline.checks.files import DatasetFiles
+
+AT_ONCE = 16
+"""Footers read beside each other, which matters where they come over a network."""
+MAGIC = b"PAR1"
+END_BYTES = 1 << 16
+"""Read from the end of a file at first; most footers are smaller."""
+KEPT_BYTES = 1 << 26
+"""Packed footers that are kept in memory; beyond, they are read again when somebody asks."""
+UNPACKED = 4
+"""Footers that stay unpacked."""
+ALIKE = 8
+"""Schemas that a new one is compared with, as most shards have the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """One row group, as the footer describes it."""
+
+    rows: int
+    bytes: int
+    """Uncompressed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footer:
+    """What the end of a shard says."""
+
+    rows: int
+    schema: pa.Schema
+    groups: tuple[RowGroup, ...]
+    place: Place
+
+    @property
+    def metadata(self) -> pq.FileMetaData:
+        """Everything that it says; unpacked, or read again."""
+        return _metadata(self.place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Place:
+    """Where a footer can be had once more."""
+
+    files: DatasetFiles
+    name: str
+    size: int
+    packed: bytes | None
+
+
+@dataclass
+class _Shared:
+    """What the footers of a dataset share while they are read."""
+
+    room: int = KEPT_BYTES
+    schemas: list[pa.Schema] = field(default_factory=list)
+
+    def schema(self, schema: pa.Schema) -> pa.Schema:
+        """Return the same schema, if there was one, so that it is held once."""
+        for other in self.schemas:
+            if other.equals(schema, check_metadata=True):
+                return other
+        self.schemas = [schema, *self.schemas[: ALIKE - 1]]
+        return schema
+
+
+def read_footers(files: DatasetFiles, sizes: dict[str, int], names: Collection[str]) -> dict[str, Footer | str]:
+    """Read the footers of shards, or find out why they cannot be read."""
+    read = functools.partial(_read, files, sizes, _Shared())
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        return dict(zip(names, threads.map(read, names), strict=True))
+
+
+def _read(files: DatasetFiles, sizes: dict[str, int], shared: _Shared, name: str) -> Footer | str:
+    try:
+        if is_lfs_pointer(files, name, sizes[name]):
+            return LFS_POINTER
+        end = _end(files, name, sizes[name])
+        metadata = _parsed(end)
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        packed = zlib.compress(end, 1)
+        shared.room -= len(packed)
+        return Footer(
+            rows=metadata.num_rows,
+            schema=shared.schema(metadata.schema.to_arrow_schema()),
+            groups=tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups),
+            place=Place(files=files, name=name, size=sizes[name], packed=packed if shared.room > 0 else None),
+        )
+    except (pa.ArrowException, OSError, ValueError) as error:
+        return " ".join(str(error).split())[:300]
+
+
+def _end(files: DatasetFiles, name: str, size: int) -> bytes:
+    """Return the footer of a file with its length and magic; of a file that is no Parquet, its last bytes."""
+    with files.open(name) as file:
+        file.seek(max(0, size - END_BYTES))
+        end = file.read()
+        length = int.from_bytes(end[-8:-4], "little") + 8
+        if end[-4:] != MAGIC or length > size - len(MAGIC):
+            return end[-8:]
+        if length > len(end):
+            file.seek(size - length)
+            end = file.read()
+        return end[-length:]
+
+
+def _parsed(end: bytes) -> pq.FileMetaData:
+    return pq.read_metadata(pa.BufferReader(MAGIC + end))
+
+
+@functools.lru_cache(maxsize=UNPACKED)
+def _metadata(place: Place) -> pq.FileMetaData:
+    packed = place.packed
+    return _parsed(zlib.decompress(packed) if packed is not None else _end(place.files, place.name, place.size))

@@ -1,0 +1,1 @@
+"""What media cost a model: the arithmetic of the released processors, without them."""
