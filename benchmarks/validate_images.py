@@ -30,9 +30,8 @@ from PIL import Image
 
 def decode(job):
     path, group = job
-    batches = pq.ParquetFile(path).iter_batches(batch_size=100, row_groups=[group], columns=["image"], use_threads=False)
     count = 0
-    for batch in batches:
+    for batch in pq.ParquetFile(path).iter_batches(batch_size=100, row_groups=[group], columns=["image"]):
         for data in batch.column(0).field("bytes"):
             Image.open(io.BytesIO(data.as_py())).load()
             count += 1

@@ -132,7 +132,7 @@ def read_back(path: Path) -> tuple[Recorded, int]:
         fragment = pds.ParquetFileFormat(default_fragment_scan_options=options).make_fragment(file)
         most = _writer_rows_of(fragment.physical_schema)
         if fragment.row_groups:
-            size = fragment.row_groups[0].num_rows
+            size = fragment.row_groups[0].num_rows or 1  # one without rows is a problem of its own
             for batch in _batches(fragment, size):
                 rows += batch.num_rows
                 if batch.num_rows == 1:
@@ -189,7 +189,12 @@ def _writer_rows_of(schema: pa.Schema) -> int:
     text = (schema.metadata or {}).get(b"huggingface", b"")
     try:
         return writer_rows(json.loads(text)["info"]["features"])
-    except (ValueError, KeyError, TypeError):  # a shard of somebody else's: `datasets` infers plain values
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # somebody else's: `datasets` infers plain values
         return WRITER_ROWS_OF["binary"] if any(_has_binary(field.type) for field in schema) else WRITER_ROWS
 
 

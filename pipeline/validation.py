@@ -33,7 +33,7 @@ from pipeline.executor import InProcess, default_workers
 from pipeline.media.examiners import Examiners
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import pyarrow as pa
 
@@ -83,21 +83,22 @@ def validate(
         options = replace(options, look="quick")
     report = Report(target=files.shown, look=options.look, select=options.select, ignore=options.ignore)
     dataset, problems = read_dataset(files)
-    report.add(problems)
+    doubts = _Doubts()
+    report.add(doubts.without_consequences(problems))
     if dataset is None:
         return report
     _note_listing(dataset, report)
     for check, codes in CARD_CHECKS:
         if report.wants(*codes):
-            report.add(check(dataset))
+            report.add(doubts.without_consequences(check(dataset)))
         if progress is not None:
             progress.advance()
     if options.look == "quick" or folder is None:
-        report.add(check_sums(dataset))
+        report.add(doubts.without_consequences(check_sums(dataset)))
         return report
     executor = executor or InProcess()
     if report.wants("SW107", "SW108", "SW301"):
-        report.add(check_recorded(dataset, executor))
+        report.add(doubts.without_consequences(check_recorded(dataset, executor)))
     if report.wants(*codes_of("SW2")) and dataset.splits and report.ok:
         report.add(check_loads(dataset, folder, max_bytes=options.load_limit, scratch=options.scratch))
     _look_inside(dataset, options, report, executor, decoders or default_workers())
@@ -111,6 +112,8 @@ def _look_inside(dataset: Dataset, options: Options, report: Report, executor: E
     if not dataset.shards or not (of_rows or of_media):
         return
     chosen, note = chosen_groups(dataset, options)
+    damaged = {problem.file for problem in report.problems if problem.code == "SW301"}
+    chosen = {name: groups for name, groups in chosen.items() if name not in damaged}
     report.notes.append(note)
     rows: dict[str, pa.Table] = {}
     media: dict[str, pa.Table] = {}
@@ -137,6 +140,26 @@ def _look_inside(dataset: Dataset, options: Options, report: Report, executor: E
         if budget:
             report.facts["budget"] = budget
             report.add_uncounted({"SW701": max(0, budget.get("over", 0) + budget.get("refused", 0) - len(problems))})
+
+
+class _Doubts:
+    """Configs of which it is in doubt which files or rows are theirs: what follows from that is not said as well."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, set[str]] = {"files": set(), "rows": set()}
+
+    def without_consequences(self, problems: Iterable[Problem]) -> Iterator[Problem]:
+        """Yield the problems that do not follow from one that was found before."""
+        for problem in problems:
+            if problem.code in ("SW106", "SW107", "SW108") and problem.config in self._of["files"]:
+                continue
+            if problem.code in ("SW107", "SW108") and problem.config in self._of["rows"]:
+                continue
+            if problem.code in ("SW104", "SW105", "SW110", "SW301") and problem.config:
+                self._of["files"].add(problem.config)
+            if problem.code == "SW106":
+                self._of["rows"].add(problem.config)
+            yield problem
 
 
 def _note_listing(dataset: Dataset, report: Report) -> None:

@@ -131,7 +131,7 @@ def test_damage_is_found(name: str, built: Project, tmp_path: Path) -> None:
     out = tmp_path / "dataset"
     shutil.copytree(built.out, out)
     mutate(out)
-    found = set(validate(out).counts)
+    found = set(validate(out, Options(ignore=("SW4", "SW5", "SW6"))).counts)
     assert meant in found
     assert found <= {meant, *others}
 
@@ -194,6 +194,7 @@ def _prove(project: Project) -> None:
     """Prove the folder against its build, without building anything."""
     from pipeline.build import Build
     from pipeline.checks.against_build import check_rows, check_shards
+    from pipeline.checks.report import Report
     from pipeline.executor import InProcess
     from pipeline.load_recipe import load_recipe
     from pipeline.manifest import Manifest
@@ -218,7 +219,9 @@ def _prove(project: Project) -> None:
             display=Quiet(),
             manifest=Manifest.load(workspace.manifest, recipe.name),
         )
-        raise_errors([*check_rows(build), *check_shards(build)])
+        report = Report(target="", look="sampled")
+        report.add([*check_rows(build), *check_shards(build)])
+        raise_errors(report)
 
 
 def test_command_line_says_it(built: Project, tmp_path: Path) -> None:
@@ -232,10 +235,10 @@ def test_command_line_says_it(built: Project, tmp_path: Path) -> None:
     _edit_card("num_examples: 9", "num_examples: 20")(out)
     damaged = subprocess.run(command, capture_output=True, text=True, check=False)
     assert damaged.returncode == 1
-    assert "the card says num_examples 20, the shards have 9" in damaged.stderr
+    assert "the card says num_examples 20, the shards have 9" in damaged.stdout
     quick = subprocess.run([*command, "--quick"], capture_output=True, text=True, check=False)
     assert quick.returncode == 1
-    assert quick.stderr == damaged.stderr
+    assert "the card says num_examples 20, the shards have 9" in quick.stdout
     as_json = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     assert as_json.returncode == 1
     assert [problem["code"] for problem in json.loads(as_json.stdout)["problems"]] == ["SW106"]

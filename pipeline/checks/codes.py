@@ -88,7 +88,9 @@ CODES: dict[str, Code] = {
     "SW604": Code("rows that are the same all through", "warning", look="sampled"),
     "SW605": Code("different answers to the same question about the same medium", "warning", look="sampled"),
     # the budget of a training
-    "SW701": Code("rows that cost more tokens than allowed", look="sampled"),
+    "SW701": Code(
+        "rows that cost more tokens than allowed, or hold media that the model's processor refuses", look="sampled"
+    ),
     # the build behind the dataset
     "SW801": Code("rows in are not rows out plus rejects"),
     "SW802": Code("a medium in a shard, or beside it, is not the one that was cached"),

@@ -71,7 +71,7 @@ def features_of(schema: pa.Schema) -> dict[str, Any] | None:
     text = (schema.metadata or {}).get(b"huggingface")
     try:
         features = json.loads(text)["info"]["features"] if text else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return features if isinstance(features, dict) else None
 

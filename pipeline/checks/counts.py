@@ -189,7 +189,7 @@ def _total_differs(dataset: Dataset, config: str, total: int | None) -> Iterator
     """Compare `dataset_size` with the bytes of the shards, where they are known; of others' cards, with its own sum."""
     info = dataset.info(config)
     said = info.get("dataset_size")
-    if total is not None and (is_ours(dataset) or sum_of_splits(info) is None):
+    if total is not None and is_ours(dataset):
         yield from _size_differs(config, info, "dataset_size", total, "the shards have")
     elif total is None or type(said) is not int or abs(said - total) > _bitmaps(dataset, config):
         yield from _sum_differs(dataset, config)

@@ -88,6 +88,8 @@ def check_loads(dataset: Dataset, folder: Path, *, max_bytes: int, scratch: Path
         if any(split.shards for split in dataset.splits_of(config))
     ]
     frames = [name for name in dict.fromkeys(frames) if dataset.sizes[name] <= FRAME_BYTES]
+    if not here:
+        return
     with tempfile.TemporaryDirectory(prefix="shardwright-load-", dir=scratch) as cache:
         result = _in_clean_process(
             cache,

@@ -1,9 +1,8 @@
-"""Looking at media inside a bounded process: hashed, decoded, compared with what their rows say."""
+"""Looking at the media of shards inside a bounded process: at each, and at what its row and its name say of it."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +13,15 @@ from pipeline.checks.media_endings import kind_of
 from pipeline.checks.media_problems import Found, Seen, not_there, problems_of
 from pipeline.checks.media_records import packed
 from pipeline.checks.media_rows import group_reader, media_count, media_of
-from pipeline.errors import RowRejected
-from pipeline.media.examine import guarded
+from pipeline.media.look import Looked, look_at
 from pipeline.media.media_beside import MediaBeside, NotInsideError
-from pipeline.media.picture_hash import has_many_greys, picture_hash
-from pipeline.media.probe import hash_file
+from pipeline.media.picture_hash import picture_hashes
 
 if TYPE_CHECKING:
     from pipeline.checks.media_orders import Look
     from pipeline.checks.media_rows import Medium
-    from pipeline.media.facts import Kind, MediaFacts
+    from pipeline.media.facts import Kind
     from pipeline.media.location import Location
-    from pipeline.recipe_spec import Depth
 
 PATHS_LOOKED_AT = 16
 """Texts by which a column is judged whether it holds paths."""
@@ -42,19 +38,18 @@ def look(where: tuple[str, int, int, int, int, int | None], how: Look) -> Any:
     """
     path, group, start, first, count, position = where
     unread = first
-    records: list[bytes] = []
+    all_looked: list[tuple[tuple[int, int, int], Looked | None]] = []
     wrong: list[tuple[Any, ...]] = []
     try:
         reader = group_reader(path, group, (how["column"], *how["declared"].values()), how["rows_at_once"])
         for begin, batch in reader.rows(first, count):
-            column = batch.schema.get_field_index(how["column"])
-            for medium in media_of(batch.column(column), position):
-                row = {key: _number(batch, name, medium.row) for key, name in how["declared"].items()}
-                number = start + begin + medium.row
-                place = (number, how["number"], medium.position)
-                record, found = _look_at(medium, place, how, row)
-                records.append(record)
-                wrong += [(number, medium.position, *one) for one in found]
+            declared = {key: batch.schema.get_field_index(name) for key, name in how["declared"].items()}
+            for medium in media_of(batch.column(batch.schema.get_field_index(how["column"])), position):
+                row = {key: _number(batch.column(number)[medium.row].as_py()) for key, number in declared.items()}
+                looked, found = _look_at(medium, how, row)
+                place = (start + begin + medium.row, how["number"], medium.position)
+                all_looked.append((place, looked))
+                wrong += [(place[0], place[2], *one) for one in found]
             unread = begin + batch.num_rows
     except MemoryError:
         message = "the media from this row on take more memory to be read than is allowed"
@@ -62,7 +57,9 @@ def look(where: tuple[str, int, int, int, int, int | None], how: Look) -> Any:
     except _UNREADABLE:
         pass  # a damaged shard is told elsewhere
     # what was not read is not known, which is not the same as nothing
-    records += [packed((start + row, how["number"], position or 0)) for row in range(unread, first + count)]
+    all_looked += [((start + row, how["number"], position or 0), None) for row in range(unread, first + count)]
+    hashes = picture_hashes([looked.greys if looked is not None else None for _, looked in all_looked])
+    records = [packed(place, looked, hashed) for (place, looked), hashed in zip(all_looked, hashes, strict=True)]
     return [base64.b64encode(b"".join(records)).decode(), wrong]
 
 
@@ -90,66 +87,17 @@ def first_texts(path: str, group: int, columns: list[str]) -> Any:
     return found
 
 
-def _look_at(medium: Medium, place: tuple[int, int, int], how: Look, row: dict[str, Any]) -> tuple[bytes, list[Found]]:
-    """Return the record of a medium, and what is wrong with it."""
+def _look_at(medium: Medium, how: Look, row: dict[str, float | None]) -> tuple[Looked | None, list[Found]]:
+    """Look at a medium; returns what it is, and what is wrong with it."""
     source: Location | bytes | None = medium.data
     if source is None:
         source, why = _beside_shard(medium.path, how)
         if source is None:
-            return packed(place), [not_there(medium.path, why)]
+            return None, [not_there(medium.path, why)]
     kind: Kind = how["kind"] or (kind_of(medium.path) if medium.path else None) or "image"
-    sha256, size, picture, facts, still = _examined(source, kind, how)
-    seen = Seen(
-        kind=kind,
-        path=medium.path,
-        facts=facts,
-        stands_still=still,
-        is_declared=how["kind"] is not None,
-        row=row,
-    )
-    return packed(place, sha256=sha256, size=size, look=picture, facts=facts), [*problems_of(seen)]
-
-
-def _examined(
-    source: Location | bytes, kind: Kind, how: Look
-) -> tuple[bytes | None, int | None, bytes | None, MediaFacts | RowRejected, bool]:
-    """Return the hash of a medium, its bytes, its perceptual hash, its facts, and whether it stands still."""
-    try:
-        if kind == "image" and not isinstance(source, bytes):
-            source = source.read_bytes()
-        if isinstance(source, bytes):
-            sha256, size = hashlib.sha256(source).digest(), len(source)
-        else:
-            digest, size = hash_file(source)
-            sha256 = bytes.fromhex(digest)
-    except OSError as error:
-        return None, None, None, RowRejected("media.missing", f"it cannot be read: {error.strerror}"), False
-    except MemoryError:
-        return None, None, None, RowRejected("media.memory", "it takes more memory than is allowed"), False
-    depth: Depth = "all_frames" if how["full"] else "decode"
-    if kind == "image" and isinstance(source, bytes):
-        picture, facts = _examined_image(source, depth, hashed=how["hashes"])
-        return sha256, size, picture, facts, False
-    from pipeline.media.standing_still import stands_still
-    from pipeline.media.video import probe_video
-
-    facts = guarded(lambda: probe_video(source, depth))
-    frames = 0 if isinstance(facts, RowRejected) else facts.frames or 0
-    return sha256, size, None, facts, guarded(lambda: stands_still(source, frames)) is True
-
-
-def _examined_image(data: bytes, depth: Depth, *, hashed: bool) -> tuple[bytes | None, MediaFacts | RowRejected]:
-    from pipeline.media.image import greys_of, probe_image
-
-    pictures: list[bytes | None] = []
-
-    def keep(picture: Any) -> None:
-        # what has no hash may still be a good picture
-        found = guarded(lambda: greys_of(picture, has_many_greys)) if hashed else None
-        pictures.append(None if found is None or isinstance(found, RowRejected) else picture_hash(found))
-
-    facts = guarded(lambda: probe_image(data, depth, seen=keep))
-    return (None if isinstance(facts, RowRejected) else next(iter(pictures), None)), facts
+    looked = look_at(source, kind, full=how["full"], hashed=how["hashes"])
+    seen = Seen(kind=kind, path=medium.path, looked=looked, is_declared=how["kind"] is not None, row=row)
+    return looked, list(problems_of(seen))
 
 
 def _beside_shard(path: str | None, how: Look) -> tuple[Location | None, str]:
@@ -167,6 +115,5 @@ def _beside_shard(path: str | None, how: Look) -> tuple[Location | None, str]:
     return found, "names no file of the dataset"
 
 
-def _number(batch: pa.RecordBatch, name: str, row: int) -> float | None:
-    value = batch.column(batch.schema.get_field_index(name))[row].as_py()
+def _number(value: Any) -> float | None:
     return value if isinstance(value, int | float) and isfinite(value) else None

@@ -7,13 +7,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checks.media_orders import CHUNK_BYTES, CHUNKS_OF_A_PROCESS, Cutting, PlacesOrder, column_bytes, orders_of
+from pipeline.checks.media_orders import CHUNKS_OF_A_PROCESS, Cutting, PlacesOrder, column_bytes, orders_of
 from pipeline.checks.media_problems import undecoded
 from pipeline.checks.media_records import count_of, packed, table_of
 from pipeline.checks.media_sources import beside, sources_of
 from pipeline.checks.problem import Problem
 from pipeline.checks.report import SHOWN, Report
 from pipeline.errors import RowRejected
+from pipeline.media.bounded import MOST_BYTES
 from pipeline.printable import escaped
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _cut(
         cutting = Cutting(
             full=options.look == "full",
             hashes=len(dataset.splits_of(split.config)) > 1 and wants("SW602"),
-            chunk=min(CHUNK_BYTES, total // (CHUNKS_OF_A_PROCESS * examiners.processes)),
+            chunk=min(MOST_BYTES, total // (CHUNKS_OF_A_PROCESS * examiners.processes)),
             each_beside=each,
         )
         for name in split.shards:

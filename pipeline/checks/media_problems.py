@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pipeline.media.facts import Kind, MediaFacts
+    from pipeline.media.look import Looked
 
 _LONGEST = 200
 """Characters of a path or of a decoder's words that are shown."""
@@ -55,14 +56,13 @@ class Found(NamedTuple):
     hint: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Seen:
     """A medium that was looked at."""
 
     kind: Kind
     path: str | None
-    facts: MediaFacts | RowRejected
-    stands_still: bool = False
+    looked: Looked
     is_declared: bool = True
     """Whether the features of the dataset say that it is an image or a video."""
     row: dict[str, float | None] = field(default_factory=dict)
@@ -71,15 +71,16 @@ class Seen:
 
 def problems_of(seen: Seen) -> Iterator[Found]:
     """Yield what is wrong with a medium."""
-    facts = seen.facts
+    facts = seen.looked.facts
     if isinstance(facts, RowRejected):
         yield undecoded(seen.kind, facts)
         return
-    yield from _other_than_said(seen, facts)
-    if seen.stands_still:
+    if seen.row:
+        yield from _other_than_said(seen, facts)
+    if seen.looked.stands_still:
         message = f"the pictures of its {facts.frames:,} frames are the same"
         yield Found("SW504", message, "look at it: leave the row out, unless it is meant to stand still")
-    turn = _TURNS.get(facts.exif_orientation or 1)
+    turn = _TURNS.get(facts.exif_orientation) if facts.exif_orientation is not None else None
     # Pillow itself turns a TIFF when it decodes it
     if turn and facts.format != "tiff":
         message = f"its EXIF orientation is {facts.exif_orientation}: `datasets` {turn}, plain Pillow and others do not"

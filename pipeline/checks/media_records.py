@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from pipeline.media.facts import MediaFacts
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.errors import RowRejected
+    from pipeline.media.look import Looked
 
 _RECORD = struct.Struct("<qhi16s16sqiiqddB")
 _FIELDS = np.dtype(
@@ -36,32 +36,30 @@ _FIELDS = np.dtype(
 )
 _SHA256, _LOOK = 1, 2
 _UNKNOWN = -1
-_MOST = (1 << 31) - 1
 
 
-def packed(
-    place: tuple[int, int, int],
-    *,
-    sha256: bytes | None = None,
-    size: int | None = None,
-    look: bytes | None = None,
-    facts: MediaFacts | RowRejected | None = None,
-) -> bytes:
-    """Return what is known of a medium: its row, column and position, hash, bytes, perceptual hash and facts."""
-    found = facts if isinstance(facts, MediaFacts) else None
+def packed(place: tuple[int, int, int], looked: Looked | None = None, hashed: bytes | None = None) -> bytes:
+    """Return what is known of a medium: its row, column and position, what was found out, its perceptual hash."""
+    if looked is None:
+        return _RECORD.pack(*place, b"", b"", *(_UNKNOWN,) * 4, nan, nan, 0)
+    sha256, facts = looked.sha256, looked.facts
+    numbers: tuple[Any, ...] = (*(_UNKNOWN,) * 3, nan, nan)
+    if isinstance(facts, MediaFacts):
+        numbers = (
+            _or_unknown(facts.width),
+            _or_unknown(facts.height),
+            _or_unknown(facts.frames),
+            nan if facts.fps is None else facts.fps,
+            nan if facts.duration is None else facts.duration,
+        )
+    known = (_SHA256 if sha256 else 0) | (_LOOK if hashed else 0)
     return _RECORD.pack(
-        *place,
-        sha256[:16] if sha256 else b"",
-        look or b"",
-        _UNKNOWN if size is None else size,
-        *(_UNKNOWN if side is None else min(side, _MOST) for side in (found.width, found.height))
-        if found
-        else (_UNKNOWN, _UNKNOWN),
-        found.frames if found and found.frames is not None else _UNKNOWN,
-        found.fps if found and found.fps is not None else nan,
-        found.duration if found and found.duration is not None else nan,
-        (_SHA256 if sha256 else 0) | (_LOOK if look else 0),
+        *place, sha256[:16] if sha256 else b"", hashed or b"", _or_unknown(looked.size), *numbers, known
     )
+
+
+def _or_unknown(number: int | None) -> int:
+    return _UNKNOWN if number is None else number
 
 
 def count_of(records: bytes) -> int:

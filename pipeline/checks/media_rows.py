@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,10 @@ import pyarrow.parquet as pq
 from pipeline.checks.value_hashes import is_list, lengths_of, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Medium:
     """A medium as a row has it."""
 
@@ -92,34 +93,39 @@ def media_count(array: pa.Array) -> int:
 def media_of(array: pa.Array, position: int | None = None) -> Iterator[Medium]:
     """Yield the media of some rows of a column, or only those at a position; null is no medium."""
     array = plain(array)
-    rows, positions = np.arange(len(array)), np.zeros(len(array), np.int64)
+    rows: Iterable[int] = range(len(array))
+    positions: Iterable[int] = repeat(0, len(array))
     if is_list(array.type):
         lengths = lengths_of(array)
-        rows = np.repeat(rows, lengths)
-        positions = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        inside = np.repeat(np.arange(len(array)), lengths)
+        rows = inside.tolist()
+        positions = (np.arange(len(inside)) - np.repeat(np.cumsum(lengths) - lengths, lengths)).tolist()
         array = plain(array.flatten())
-    data = names = None
+    if not holds_media(array.type):
+        return  # in another shard it is something else
+    data, paths = None, None
     if pa.types.is_struct(array.type):
         fields = {field.name: number for number, field in enumerate(array.type)}
         data = array.field(fields["bytes"]) if "bytes" in fields else None
-        names = array.field(fields["path"]) if "path" in fields else None
+        paths = _texts(array.field(fields["path"])) if "path" in fields else None
     elif _is_binary(array.type):
         data = array
     else:
-        names = array
-    # as bytes, since nobody promises that they are UTF-8
-    texts = plain(names).cast(pa.large_binary()).to_pylist() if names is not None and _is_text(names.type) else None
-    present = array.is_valid().to_pylist()
-    for number, (row, place) in enumerate(zip(rows.tolist(), positions.tolist(), strict=True)):
-        if present[number] and position in (None, place):
+        paths = _texts(array)
+    present = array.is_valid().to_pylist() if array.null_count else repeat(True, len(array))
+    for number, (is_there, row, place) in enumerate(zip(present, rows, positions, strict=True)):
+        if is_there and position in (None, place):
             value = data[number].as_py() if data is not None else None
-            text = texts[number] if texts is not None else None
-            yield Medium(
-                row,
-                place,
-                value if isinstance(value, bytes) else None,
-                text.decode("utf-8", "surrogateescape") if text is not None else None,
-            )
+            yield Medium(row, place, value, paths[number] if paths is not None else None)
+
+
+def _texts(array: pa.Array) -> list[str | None]:
+    try:
+        texts: list[str | None] = array.to_pylist()
+    except UnicodeDecodeError:  # nobody promises that they are UTF-8
+        raw = plain(array).cast(pa.large_binary()).to_pylist()
+        texts = [None if text is None else text.decode("utf-8", "surrogateescape") for text in raw]
+    return texts
 
 
 def holds_media(kind: pa.DataType) -> bool:

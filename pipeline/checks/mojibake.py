@@ -17,11 +17,11 @@ _REST = f"[\u0080-\u00bf{_HIGH}]"
 SIEVE = f"[\u00c2-\u00f4]{_REST}|\ufffd|锟斤拷"
 """What every damaged text holds, for Arrow and for Python; sound ones may hold it too."""
 _RUN = re.compile(f"(?:[\u00c2-\u00df]{_REST}|[\u00e0-\u00ef]{_REST}{{2}}|[\u00f0-\u00f4]{_REST}{{3}})+")
-_ABOUT_ENCODINGS = re.compile(
-    r"mojibake|latin-?1|8859|cp-?125\d|windows-125\d|utf-?8|unicode|charset|ftfy|encod|decod|replacement char"
-    r"|\.replace\(|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}",
-    re.IGNORECASE,
+ABOUT_ENCODINGS = (
+    r"(?i)mojibake|latin-?1|8859|cp-?125\d|windows-125\d|utf-?8|unicode|charset|ftfy|encod|decod|replacement char"
+    r"|\.replace\(|\\u[0-9a-f]{4}|\\x[0-9a-f]{2}"
 )
+"""What texts talk of that show damage on purpose, for Arrow and for Python."""
 _BYTES = {char: char.encode("cp1252") for char in _HIGH}
 _MARKS = set("\u2018\u2019\u201a\u201c\u201d\u201e\u2013\u2014\u2026\u2039\u203a\u2022«»·°²³\u00a0\"'(")
 """What may stand beside a capital letter in sound texts."""
@@ -29,8 +29,11 @@ _MARKS = set("\u2018\u2019\u201a\u201c\u201d\u201e\u2013\u2014\u2026\u2039\u203a
 
 def repaired(text: str) -> tuple[str, str] | None:
     """Return a damaged piece of a text, and what it should be where that is known; None: the text is sound."""
-    if _ABOUT_ENCODINGS.search(text):
-        return None
+    return None if re.search(ABOUT_ENCODINGS, text) else repaired_piece(text)
+
+
+def repaired_piece(text: str) -> tuple[str, str] | None:
+    """Return the same for a text that is known not to talk about encodings."""
     for run in _RUN.finditer(text):
         meant = _decoded(run.group())
         if meant is not None and _is_damage(text, run.start(), run.group(), meant):

@@ -76,7 +76,7 @@ class Findings:
     tallies: dict[tuple[Rule, str], Tally] = field(default_factory=dict)
     """Rule and key -> the tally."""
 
-    def add(self, code: str, *, row: int, key: str, message: str, hint: str) -> None:
+    def add(self, *, code: str, row: int, key: str, message: str, hint: str) -> None:
         """Add a problem of one row."""
         self.counts[code] += 1
         if self.counts[code] <= SHOWN:
@@ -92,6 +92,10 @@ class Findings:
         tally.wrong += len(rows)
         for number, row in enumerate(rows[: SHOWN - len(tally.first)]):
             tally.first.append((self.file, int(row), example(number) if example is not None else ""))
+
+    def add_uncounted(self, code: str, count: int) -> None:
+        """Add so many more of a code, beyond those that are kept one by one."""
+        self.counts[code] += count
 
     @property
     def more(self) -> dict[str, int]:

@@ -94,7 +94,7 @@ class SchemaCheck:
                 conformer.conform(_as_written(array.take(suspects)), bad)
             for position, error in sorted(bad.items()):
                 row = batch.start + int(suspects[position])
-                findings.add("SW401", row=row, key=name, message=masked(error.message), hint=MEND)
+                findings.add(code="SW401", row=row, key=name, message=masked(error.message), hint=MEND)
             if name in self._unique:
                 there = array.is_valid().to_numpy(zero_copy_only=False)
                 self._unique[name].append((np.flatnonzero(there) + batch.start, hashes_of(array)[there]))

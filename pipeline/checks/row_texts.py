@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow.compute as pc
 
+from pipeline.checks.mojibake import ABOUT_ENCODINGS, repaired_piece
 from pipeline.checks.mojibake import SIEVE as MOJIBAKE_SIEVE
-from pipeline.checks.mojibake import repaired
 from pipeline.checks.row_findings import Rule
 from pipeline.checks.secrets_in_text import MAIL_SIEVE, SECRET_SIEVE, find_mail, find_secret, masked
 from pipeline.single_value import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -36,7 +36,7 @@ PATH_WORDS = (
 
 _MACHINE = (
     r"^(?:file://[^\s]|(?:/(?:home|Users)/[^/\s]+/|/(?:root|mnt|scratch|workspace|Volumes|gpfs|lustre|cephfs|nfs|kaggle)/"
-    r"|/content/drive/|[A-Za-z]:\\|[A-Za-z]:/[^/\s]|\\\\[A-Za-z0-9._-]+\\)"
+    r"|/content/drive/|[A-Za-z]:\\{1,2}[\w .()-]+\\|[A-Za-z]:/[^/\s]|\\\\[A-Za-z0-9._-]+\\)"
     r"(?:[^\s]{1,1000}|[^\r\n]{1,1000}\.[A-Za-z0-9]{2,5})$)"
 )
 """A value that is a path below somebody's own folders, as a whole; a sentence that begins with one is none."""
@@ -84,6 +84,8 @@ _MAIL = Rule(
     message="{wrong} of {looked} texts hold an e-mail address, e.g. {example}",
     hint="take out those of people who did not agree to be found",
 )
+TAKEN = 1_000
+"""Texts that become Python's own at a time."""
 REVOKE = "revoke it, since it may have been read, and take it out of the row"
 
 
@@ -122,18 +124,19 @@ def _check_suspects(texts: Texts, findings: Findings) -> None:
     """Look at secrets, addresses and damage, which one pass over all texts leaves few candidates of."""
     suspects = _matching(texts.values, _SUSPECT)
     values = texts.values.take(suspects)
-    for position in suspects[_matching(values, SECRET_SIEVE)]:
-        if (found := find_secret(texts.values[position].as_py())) is not None:
+    for position, text in _at(texts, suspects[_matching(values, SECRET_SIEVE)]):
+        if (found := find_secret(text)) is not None:
             message = f"{found[0]}: {found[1]}"
-            findings.add("SW409", row=int(texts.rows[position]), key=texts.key, message=message, hint=REVOKE)
+            findings.add(code="SW409", row=int(texts.rows[position]), key=texts.key, message=message, hint=REVOKE)
     _count_found(_MAIL, texts, suspects[_matching(values, MAIL_SIEVE)], find_mail, findings)
     damaged = np.setdiff1d(suspects[_matching(values, MOJIBAKE_SIEVE)], texts.unreadable)
+    damaged = np.delete(damaged, _matching(texts.values.take(damaged), ABOUT_ENCODINGS))
     _count_found(_DAMAGED, texts, damaged, _damage, findings)
     _count(_UNREADABLE, texts, texts.unreadable, findings)
 
 
 def _damage(text: str) -> str:
-    found = repaired(text)
+    found = repaired_piece(text)
     if found is None:
         return ""
     damaged, meant = found
@@ -144,9 +147,16 @@ def _count_found(
     rule: Rule, texts: Texts, positions: np.ndarray, find: Callable[[str], str], findings: Findings
 ) -> None:
     """Count the texts in which something is found."""
-    found = [(position, said) for position in positions if (said := find(texts.values[position].as_py()))]
+    found = [(position, said) for position, text in _at(texts, positions) if (said := find(text))]
     chosen = np.array([position for position, _ in found], np.int64)
     _count(rule, texts, chosen, findings, example=lambda number: found[number][1])
+
+
+def _at(texts: Texts, positions: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield some texts, each with its position."""
+    for start in range(0, len(positions), TAKEN):
+        some = positions[start : start + TAKEN]
+        yield from zip(some.tolist(), texts.values.take(some).to_pylist(), strict=True)
 
 
 def _count(

@@ -8,19 +8,19 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.checks.report import SHOWN
 from pipeline.checks.row_batch import counts_of
 from pipeline.checks.row_findings import Rule
 from pipeline.checks.row_texts import EMPTY, EMPTY_MAIN, HALF, check_empty
-from pipeline.checks.value_hashes import lengths_of
+from pipeline.checks.value_hashes import is_list, lengths_of
 from pipeline.conversation import Ready
 from pipeline.single_value import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    import pyarrow as pa
 
     from pipeline.checks.columns import Columns, Conversation
     from pipeline.checks.row_batch import RowBatch, Texts
@@ -111,8 +111,9 @@ def talk_of(columns: Columns, arrow: pa.Schema, schema: Schema | None) -> Talk:
         talk = replace(talk, role_key=ready.role_key, text_key=ready.text_key)
         speakers = {role: SPEAKERS[meaning] for role, meaning in ready.roles.items()}
     found = Talk(conversation=talk, speakers=speakers)
-    items = arrow.field(talk.name).type.value_type if talk is not None else ()
-    calls = any("tool" in item.name or "function" in item.name for item in items)
+    kinds = [column.type for column in arrow if talk is not None and column.name == talk.name and is_list(column.type)]
+    turns = [kind.value_type for kind in kinds if pa.types.is_struct(kind.value_type)]
+    calls = any("tool" in item.name or "function" in item.name for kind in turns for item in kind)
     return replace(found, calls_tools=calls, placeholders=_placeholders(found, columns, schema))
 
 
@@ -159,11 +160,12 @@ def check_turns(batch: RowBatch, talk: Talk, findings: Findings) -> None:
     wrong |= texts.values.is_null().to_numpy(zero_copy_only=False) & (not talk.calls_tools)
     places = np.flatnonzero(wrong)
     places = places[np.unique(texts.rows[places], return_index=True)[1]]  # the first of each row
-    for place in places:
+    for place in places[:SHOWN]:
         row = int(texts.rows[place])
         turn = int(place - (ends - lengths)[row - batch.start])
         message = _what_is_wrong(turn, int(place), roles=roles, texts=texts, speakers=speakers, talk=talk)
-        findings.add("SW407", row=row, key=key, message=message, hint=TURNS)
+        findings.add(code="SW407", row=row, key=key, message=message, hint=TURNS)
+    findings.add_uncounted("SW407", len(places[SHOWN:]))
     sound = ~np.isin(texts.rows[last], texts.rows[places])
     silent = last[(speakers[last] != ASSISTANT) & sound]
     findings.tally(

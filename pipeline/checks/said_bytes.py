@@ -11,7 +11,7 @@ All of datasets 5.2, which compares none of them: `utils/info_utils.py:verify_sp
 So a card that Shardwright wrote must say what loading records, to the byte. Any other may say that, more or less the
 null bitmaps, or what the row groups hold. What else it says is taken for an estimate only if the card was written
 together with these very files: its `download_size` is theirs to the byte, its `dataset_size` is the sum of its splits,
-and the number is not ten times off. A push keeps all three; who edits one number, or exchanges files, breaks one.
+and the number is not absurd. A push keeps all three; who edits one number, or exchanges files, breaks one of them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 OURS = "\n# shardwright:begin"
 """What stands in the front matter of a card that Shardwright wrote."""
-LEEWAY = 10
-"""How many times too large or too small an estimate may be."""
+LEEWAY = 1_000
+"""How many times too large or too small an estimate may be: about as much as one row may outweigh another."""
 ROWS_A_CHUNK = 10
 """The smallest batches that `datasets` writes; each may round the bitmap of each level up to a byte."""
 

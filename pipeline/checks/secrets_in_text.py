@@ -54,12 +54,11 @@ SECRET_SIEVE = "|".join(
 """What every text with a secret holds, for Arrow."""
 MAIL_SIEVE = r"[A-Za-z0-9._%+-]@[A-Za-z0-9]"
 """What every text with an e-mail address holds, for Arrow."""
-_MAIL = re.compile(
-    r"(?<![A-Za-z0-9._%+/-])[A-Za-z0-9][A-Za-z0-9._%+-]{0,63}@((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])"
-)
+_LOCAL = re.compile(r"(?:^|[^A-Za-z0-9._%+/-])([A-Za-z0-9][A-Za-z0-9._%+-]{0,63})\Z")
+_HOST = re.compile(r"((?:[A-Za-z0-9-]{1,63}\.){1,8}[A-Za-z]{2,24})(?![\w-])")
 _NO_HOSTS = re.compile(
-    r"(?:^|\.)(?:(?:example|sample|test|domain|yourdomain|mydomain|email|company|yourcompany|mycompany|acme|abc|xyz|foo"
-    r"|bar|website|host|server|provider|organization|institution|university)\.(?:com|org|net|edu|io)"
+    r"(?:^|\.)(?:(?:my|your|some)?(?:server|host|site|website|domain|app|company|email|db|database)\.(?:com|org|net|io)"
+    r"|(?:example|sample|test|acme|abc|xyz|foo|bar|provider|organization|institution|university)\.(?:com|org|net|edu|io)"
     r"|example|test|invalid|localhost|local|lan|internal"
     r"|png|jpe?g|gif|webp|svg|bmp|tiff?|mp4|webm|pdf|py|pyc|js|ts|tsx|css|html?|json|ya?ml|xml|txt|md|so|dll|exe)$",
     re.IGNORECASE,
@@ -72,21 +71,8 @@ _EXAMPLES = re.compile(
     r"example|placeholder|dummy|your|change|redacted|x{5}|\*{3}|\.{3}|…|0{6}|12345|[<>{}$\[\]]|%[A-Za-z_]+%",
     re.IGNORECASE,
 )
-_WORDS = {
-    "password",
-    "passwd",
-    "pass",
-    "pwd",
-    "secret",
-    "token",
-    "key",
-    "test",
-    "admin",
-    "root",
-    "user",
-    "guest",
-    "login",
-}
+_NO_PASSWORDS = re.compile(r"(?:my|your|some)?(?:secret|token|key|test|admin|root|user|guest|login)\d*$", re.IGNORECASE)
+_ANY_PASSWORD = re.compile("pass(?:w|_|$)|pwd", re.IGNORECASE)
 _COMPILED = tuple((kind.what, re.compile(kind.pattern)) for kind in _KINDS)
 
 
@@ -100,34 +86,28 @@ def find_secret(text: str) -> tuple[str, str] | None:
 
 
 def _told(what: str, found: re.Match[str], text: str) -> tuple[str, str] | None:
+    """Return what a match is and how it may be shown, or None for an example."""
     secret = found.group()
-    if what == "private_key":
-        end = text.find("-----END", found.end(), found.end() + 16_000)
-        body = text[found.end() : end if end >= 0 else found.end() + 4_000]
-        lines = re.findall(r"[A-Za-z0-9+/]{30,}", body)
-        if not any(map(_is_random, lines)):
-            return None
-        whole = f"{secret}{body}"
-        return "a private key", _hidden(whole.strip())
-    if what == "web_token":
-        return ("a JSON Web Token", _hidden(secret)) if _is_web_token(secret) else None
-    if what == "login":
-        account, _, host = secret.partition("://")[2].rpartition("@")
-        user, _, password = account.partition(":")
-        local = "." not in host.strip(".") or host.startswith(("127.", "0.0.0.0", "192.168.", "10."))  # noqa: S104
-        if local or _NO_HOSTS.search(host) or _is_no_password(password) or password == user:
-            return None
-        return "a URL with a password", _hidden(secret)
-    if what == "password":
-        name, _, password = secret.rpartition("?")[2].rpartition("&")[2].partition("=")
-        if _is_no_password(password) or (name not in ("password", "passwd", "pwd") and not _is_random(password)):
-            return None
-        return "a URL with a password", _hidden(secret)
-    return (
-        (what, _hidden(secret))
-        if _is_random(secret.partition("_" if "_" in secret[:5] else "-")[2] or secret)
-        else None
-    )
+    match what:
+        case "private_key":
+            end = text.find("-----END", found.end(), found.end() + 16_000)
+            body = text[found.end() : end if end >= 0 else found.end() + 4_000]
+            real, what = any(map(_is_random, re.findall(r"[A-Za-z0-9+/]{30,}", body))), "a private key"
+            secret = f"{secret}{body}".strip()
+        case "web_token":
+            real, what = _is_web_token(secret), "a JSON Web Token"
+        case "login":
+            account, _, host = secret.partition("://")[2].rpartition("@")
+            user, _, password = account.partition(":")
+            real, what = _is_password(password) and password != user and _is_host(host), "a URL with a password"
+        case "password":
+            host = secret.partition("://")[2].partition("/")[0]
+            name, _, password = secret.rpartition("?")[2].rpartition("&")[2].partition("=")
+            real = _is_host(host) and _is_password(password) and (name.startswith("p") or _is_random(password))
+            what = "a URL with a password"
+        case _:
+            real = _is_random(secret.partition("_" if "_" in secret[:5] else "-")[2] or secret)
+    return (what, _hidden(secret)) if real else None
 
 
 def _hidden(secret: str) -> str:
@@ -136,7 +116,9 @@ def _hidden(secret: str) -> str:
 
 def masked(text: str) -> str:
     """Return a text that may stand in a message: of what looks like a secret, only the first four characters."""
-    for _, pattern in _COMPILED:
+    for what, pattern in _COMPILED:
+        if what == "private_key" and (found := pattern.search(text)):
+            text = f"{text[: found.start() + 4]}…"  # since what comes behind is the key itself
         text = pattern.sub(lambda found: f"{found.group()[:4]}…", text)
     return text
 
@@ -152,8 +134,15 @@ def _is_random(text: str) -> bool:
     return mixed and 2 * steps <= len(text) and len(set(text)) >= min(8, len(text) // 2)
 
 
-def _is_no_password(text: str) -> bool:
-    return bool(_EXAMPLES.search(text)) or re.sub(r"\d+$", "", text).lower() in _WORDS or len(set(text)) < 4
+def _is_password(text: str) -> bool:
+    examples = _EXAMPLES.search(text) or _NO_PASSWORDS.match(text) or _ANY_PASSWORD.search(text)
+    return not examples and len(set(text)) >= 4
+
+
+def _is_host(name: str) -> bool:
+    """Tell whether a host is somebody's, and none of this machine, of its network or of a manual."""
+    name = name.strip(".").partition(":")[0]
+    return "." in name and not name.startswith(("127.", "0.", "10.", "192.168.")) and not _NO_HOSTS.search(name)
 
 
 def _is_web_token(text: str) -> bool:
@@ -174,11 +163,15 @@ def _is_web_token(text: str) -> bool:
 
 def find_mail(text: str) -> str:
     """Return the first e-mail address of a text that could be somebody's, shortened; or nothing."""
-    for found in islice(_MAIL.finditer(text), LOOKED_AT):
-        local = found.group().rpartition("@")[0]
-        word = text[max(0, found.start() - 100) : found.start()].rpartition(" ")[2]
-        if "://" in word:
-            continue  # the password of a URL
-        if not _NO_HOSTS.search(found.group(1)) and not _NOBODY.match(local):
-            return shown(f"{local[0]}…@{found.group(1)}")
+    place = text.find("@")
+    for _ in range(LOOKED_AT):
+        if place < 0:
+            break
+        before = text[max(0, place - 200) : place]
+        local, host = _LOCAL.search(before[-65:]), _HOST.match(text, place + 1)
+        if local and host and not _NO_HOSTS.search(host.group(1)) and not _NOBODY.match(local.group(1)):
+            word = before.rpartition(" ")[2]
+            if "://" not in word:  # or it is the password of a URL
+                return shown(f"{local.group(1)[0]}…@{host.group(1)}")
+        place = text.find("@", place + 1)
     return ""

@@ -48,7 +48,7 @@ def check_shard_health(dataset: Dataset) -> Iterator[Problem]:
         yield from _media_encoded_twice(split, footers)
 
 
-def _problem(code: str, split: Split, name: str, message: str, hint: str, *, key: str = "") -> Problem:
+def _problem(split: Split, name: str, message: str, hint: str, *, code: str, key: str = "") -> Problem:
     return Problem(
         code=code, file=name, config=split.config, split=split.name, key=escaped(key), message=message, hint=hint
     )
@@ -76,7 +76,7 @@ def _too_large_for_the_viewer(split: Split, name: str, footer: Footer) -> Iterat
         if stored > max(VIEWER_BYTES, worst):
             worst, message, hint = stored, f"{what}; the Hub's viewer reads {VIEWER_BYTES:,} at once", how
     if worst:
-        yield _problem("SW303", split, name, message, hint)
+        yield _problem(split, name, message, hint, code="SW303")
 
 
 def _without_index(split: Split, footers: dict[str, Footer]) -> Iterator[Problem]:
@@ -92,7 +92,7 @@ def _without_index(split: Split, footers: dict[str, Footer]) -> Iterator[Problem
             f"{len(lacking):,} of {len(footers):,} shards have no page index, "
             f"so a few rows cost a whole row group, up to {max(lacking.values()):,} bytes"
         )
-        yield _problem("SW304", split, next(iter(lacking)), message, "write them with `write_page_index=True`")
+        yield _problem(split, next(iter(lacking)), message, "write them with `write_page_index=True`", code="SW304")
 
 
 def _media_encoded_twice(split: Split, footers: dict[str, Footer]) -> Iterator[Problem]:
@@ -112,13 +112,13 @@ def _media_encoded_twice(split: Split, footers: dict[str, Footer]) -> Iterator[P
         if before >= WORTH_SAYING and after > NO_GAIN * before:
             codecs = " and ".join(sorted({chunk.compression for _, chunk in packed}))
             message = f"media are compressed once more, with {codecs}: {before:,} bytes became {after:,}"
-            yield _problem("SW305", split, packed[0][0], message, ON_FOOT, key=column)
+            yield _problem(split, packed[0][0], message, ON_FOOT, key=column, code="SW305")
         indexed = [(name, chunk) for name, chunk in mine if chunk.has_dictionary_page]
         indexed = [(name, chunk) for name, chunk in indexed if chunk.total_uncompressed_size >= DICTIONARY_BYTES]
         before = sum(chunk.total_uncompressed_size for _, chunk in indexed)
         if before >= WORTH_SAYING:
             message = f"{before:,} bytes of media are stored with a dictionary, though they do not repeat"
-            yield _problem("SW305", split, indexed[0][0], message, ON_FOOT, key=column)
+            yield _problem(split, indexed[0][0], message, ON_FOOT, key=column, code="SW305")
 
 
 def _near_overflow(split: Split, name: str, footer: Footer) -> Iterator[Problem]:
@@ -135,7 +135,7 @@ def _near_overflow(split: Split, name: str, footer: Footer) -> Iterator[Problem]
     for column, (size, number, what) in worst.items():
         how = "more than" if size >= OFFSETS else "near to"
         message = f"{size:,} {what} in row group {number}, {how} the {OFFSETS:,} that 32-bit offsets count"
-        yield _problem("SW306", split, name, message, "write smaller row groups, e.g. of 100 MB", key=column)
+        yield _problem(split, name, message, "write smaller row groups, e.g. of 100 MB", key=column, code="SW306")
 
 
 def _leaves(kind: pa.DataType, *, in_list: bool = False) -> Iterator[tuple[bool, bool]]:

@@ -50,7 +50,7 @@ _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 
 GREY_CELLS = 64
 """Cells of a picture on each side, at the least, whose greys are compared; fewer where it has fewer pixels."""
-_PICKED = (64, 64)
+_PICKED = (32, 32)
 """Columns and rows of pixels by which is judged whether there are enough greys."""
 
 
@@ -139,33 +139,42 @@ def _facts(image: ImageFile, data: bytes, depth: Depth, seen: Callable[[Image.Im
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Greys:
     """A picture in grey; what is transparent is white."""
 
     size: tuple[int, int]
     """Pixels of the picture."""
-    cell: tuple[int, int]
-    """Pixels of a cell; those of the last column and row may be smaller."""
+    across: int
+    """Pixels from one cell to the next; the last one of a row may be narrower."""
+    rows: int
+    """Rows of cells, all as high."""
     cells: bytes
     """The grey of each cell, row by row."""
+    picked: bytes
+    """The greys of some single pixels, evenly spread."""
 
 
 def greys_of(image: Image.Image, is_enough: Callable[[bytes], bool]) -> Greys | None:
-    """Return a picture in grey.
+    """Return a picture in grey; None: its values are no greys or colours of a known range.
 
-    None: its values are no greys or colours of a known range, or the greys of some single pixels, evenly spread, are
-    not enough.
+    A picture that costs much to be turned into greys is left out, too, when the greys of some single pixels are not
+    enough.
     """
     if image.mode in ("I", "F"):
         return None
-    # thin strokes are one with their ground in a cell, but not in a pixel
-    if not is_enough(_grey(image.resize(_PICKED, Image.Resampling.NEAREST))):
-        return None
-    cell = (max(1, image.width // GREY_CELLS), max(1, image.height // GREY_CELLS))
-    if image.mode not in ("L", "RGB", "RGBA"):
+    picked = _grey(image.resize(_PICKED, Image.Resampling.NEAREST)).tobytes()
+    if image.mode not in ("L", "RGB") or "transparency" in image.info:
+        if not is_enough(picked):
+            return None
         image = _plain(image)
-    return Greys(size=image.size, cell=cell, cells=_grey(image.reduce(cell)))
+    size, across, rows = image.size, max(1, image.width // GREY_CELLS), image.height
+    if rows >= 2 * GREY_CELLS:
+        # two rows of pixels for one of cells are enough
+        rows = GREY_CELLS
+        image = image.resize((image.width, 2 * rows), Image.Resampling.NEAREST)
+    cells = _grey(image.reduce((across, image.height // rows))).tobytes()
+    return Greys(size=size, across=across, rows=rows, cells=cells, picked=picked)
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -177,11 +186,11 @@ def _plain(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(image: Image.Image) -> bytes:
+def _grey(image: Image.Image) -> Image.Image:
     image = _plain(image)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("L").tobytes()
+    return image.convert("L")
 
 
 def _orientation(image: ImageFile) -> int | None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipeline.media.image import Greys
 
 HASH_BITS = 128
@@ -37,21 +39,36 @@ _DOWN, _ACROSS = np.array(_FREQUENCIES[1 : HASH_BITS + 1]).T
 
 def has_many_greys(picked: bytes) -> bool:
     """Tell by the greys of some of its pixels whether a picture is more than figures on one ground."""
-    up_to = np.zeros(257, np.int64)
-    np.cumsum(np.bincount(np.frombuffer(picked, np.uint8), minlength=256), out=up_to[1:])
-    return bool((up_to[_ALIKE:] - up_to[:-_ALIKE]).max() <= MOST_ON_ONE_GREY * up_to[-1])
+    return bool(_have_many_greys([picked])[0])
 
 
-def picture_hash(greys: Greys) -> bytes | None:
-    """Return the hash of a picture; None: it is too small, or has too little in it."""
-    (width, height), (across, down) = greys.size, greys.cell
-    if min(width, height) < LEAST_SIDE:
-        return None
-    cells = np.frombuffer(greys.cells, np.uint8).reshape(-(-height // down), -(-width // across))
-    swings = (_waves(height, down) @ cells.astype(np.float32) @ _waves(width, across).T)[_DOWN, _ACROSS]
-    if np.sort(np.abs(swings))[HASH_BITS // 2] < _LEAST_SWING:
-        return None
-    return np.packbits(swings >= np.sort(swings)[HASH_BITS // 2]).tobytes()
+def _have_many_greys(picked: list[bytes]) -> np.ndarray:
+    values = np.frombuffer(b"".join(picked), np.uint8).reshape(len(picked), -1)
+    places = values + 256 * np.arange(len(picked))[:, None]
+    up_to = np.zeros((len(picked), 257), np.int64)
+    np.cumsum(np.bincount(places.ravel(), minlength=256 * len(picked)).reshape(-1, 256), axis=1, out=up_to[:, 1:])
+    many: np.ndarray = (up_to[:, _ALIKE:] - up_to[:, :-_ALIKE]).max(axis=1) <= MOST_ON_ONE_GREY * values.shape[1]
+    return many
+
+
+def picture_hashes(pictures: Sequence[Greys | None]) -> list[bytes | None]:
+    """Return the hashes of pictures; None: there is no picture, or it is too small, or has too little in it."""
+    found: list[bytes | None] = [None] * len(pictures)
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for number, greys in enumerate(pictures):
+        if greys is not None and min(greys.size) >= LEAST_SIDE:
+            alike.setdefault((greys.size[0], greys.across, greys.rows), []).append(number)
+    for (width, across, rows), numbers in alike.items():
+        some = [greys for number in numbers if (greys := pictures[number]) is not None]
+        cells = np.frombuffer(b"".join(greys.cells for greys in some), np.uint8).reshape(len(some), rows, -1)
+        swings = (_waves(rows, 1) @ cells.astype(np.float32) @ _waves(width, across).T)[:, _DOWN, _ACROSS]
+        enough = np.sort(np.abs(swings), axis=1)[:, HASH_BITS // 2] >= _LEAST_SWING
+        enough &= _have_many_greys([greys.picked for greys in some])
+        hashes = np.packbits(swings >= np.sort(swings, axis=1)[:, HASH_BITS // 2 : HASH_BITS // 2 + 1], axis=1)
+        for place, number in enumerate(numbers):
+            if enough[place]:
+                found[number] = hashes[place].tobytes()
+    return found
 
 
 @lru_cache(maxsize=1024)

@@ -106,9 +106,3 @@ class ArchiveInPlace:
             return None
         part = FilePart(self.path, int(self._offsets[number]), int(self._sizes[number]))
         return MemberInPlace(part, self._hashes[_HASH_BYTES * number : _HASH_BYTES * (number + 1)].hex())
-
-
-def same_times(one: os.stat_result, other: os.stat_result) -> bool:
-    """Tell whether two looks at a file saw the same one, of the same size and times."""
-    seen = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev) for stat in (one, other)]
-    return seen[0] == seen[1]

@@ -18,7 +18,8 @@ from pipeline.readers.parts import cut_into_parts, is_large
 from pipeline.recipe import all_rows
 from pipeline.report import StageReport
 from pipeline.sources.local import expand
-from pipeline.stages.fetch_sources import bring_source, hashes_of
+from pipeline.stages.fetch_sources import bring_source
+from pipeline.stages.source_hashes import hashes_of
 from pipeline.workspace import disk_errors, remove_leftovers
 
 if TYPE_CHECKING:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import glob
 import shutil
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SourceError
 from pipeline.manifest import fingerprint
 from pipeline.network.urls import hide_secrets, parse_url
-from pipeline.recipe import all_rows
 from pipeline.recipe_spec import HUBS
-from pipeline.sources.archive import FORMATS, ArchiveLimits, is_archive, unpack
+from pipeline.sources.archive import FORMATS, is_archive
 from pipeline.sources.hub import HubName, HubRepo, snapshot
-from pipeline.sources.in_place import ArchiveInPlace, read_index, same_times, write_index
-from pipeline.sources.local import may_match
-from pipeline.workspace import disk_errors, holding, writing
+from pipeline.stages.take_archive import take_archive
+from pipeline.workspace import holding, writing
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from pipeline.build import Build
@@ -51,35 +46,6 @@ def bring_source(build: Build, name: str, report: StageReport) -> tuple[Path, di
     raise SourceError(f"source {name!r} can be had from none of its places:\n{told}", hint=failed[0][1].hint)
 
 
-def hashes_of(build: Build, paths: Iterable[Path]) -> dict[Path, tuple[str, int]]:
-    """Return sha256 and size of source files, reading only those that changed.
-
-    Raises:
-        SourceError: one cannot be read.
-    """
-    with _reading():
-        return build.store.hashes_of(sorted(paths))
-
-
-def is_unchanged(build: Build, path: Path, sha256: str, stat: os.stat_result) -> bool:
-    """Tell whether a source file is the one that was hashed when it was as `stat` says."""
-    try:
-        now = path.stat()
-    except OSError:
-        return False
-    # a link to it, made by another build, changes its times alone
-    return same_times(now, stat) or build.store.is_unchanged(path, sha256, stat.st_size)
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        place = error.filename or "a source file"
-        raise SourceError(f"{place} cannot be read: {error.strerror}", hint="put it back and run it again") from None
-
-
 def _shown(place: PlaceSpec) -> str:
     return f"{place.kind}: {hide_secrets(getattr(place, place.kind))}"
 
@@ -99,57 +65,8 @@ def _local(build: Build, name: str, path: Path, report: StageReport) -> tuple[Pa
         raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
     if not is_archive(path):
         return path.parent, {"kind": "file"}
-    stat = _stat(path)
-    sha256, size = hashes_of(build, {path})[path]
-    return _unpacked(build, name, path, report, sha256=sha256, stat=stat), {
-        "kind": "archive",
-        "sha256": sha256,
-        "bytes": size,
-    }
-
-
-def _stat(path: Path) -> os.stat_result:
-    with _reading():
-        return path.stat()
-
-
-def _unpacked(build: Build, name: str, path: Path, report: StageReport, *, sha256: str, stat: os.stat_result) -> Path:
-    """Unpack an archive, which was as `stat` says before its hash was taken, but for what may stay in it."""
-    spec = build.recipe.sources[name]
-    limits = ArchiveLimits(max_members=spec.max_members, max_bytes=spec.max_unpacked, max_ratio=spec.max_ratio)
-    patterns, stays = _to_unpack(build, name)
-    key = fingerprint(
-        VERSION, sha256, limits.max_members, limits.max_bytes, limits.max_ratio, spec.name_encoding, patterns
-    )
-    folder = build.workspace.sources.resolve() / f"{name}-{key[:16]}"
-    path_of_index = build.workspace.members / f"{folder.name}.arrow"
-    index = read_index(path_of_index)
-    if index is None or not folder.is_dir():
-        with disk_errors(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            if folder.is_dir():
-                shutil.rmtree(folder)  # a build was ended before it could write the index
-            unpacked = unpack(path, folder, limits, name_encoding=spec.name_encoding, stays=stays)
-            if not is_unchanged(build, path, sha256, stat):
-                shutil.rmtree(folder)
-                raise SourceError(f"{path} changed while it was read", hint="run it again")
-            write_index(path_of_index, unpacked.staying, sha256=sha256)
-        index = unpacked.staying.table()
-        if unpacked.junk:
-            report.notes.append(f"{name}: {unpacked.junk} members of no use (such as __MACOSX) were left out")
-    if index.num_rows:
-        build.archives[name] = ArchiveInPlace(path, sha256=sha256, stat=stat, folder=folder, index=index)
-    return folder
-
-
-def _to_unpack(build: Build, name: str) -> tuple[list[str] | None, Callable[[str], bool] | None]:
-    """Return the patterns of the annotation files in a source, and what members may stay; None: all are unpacked."""
-    rows = [rows for config in build.recipe.configs.values() for _, rows in all_rows(config) if rows.source == name]
-    if any(one.reader is not None for one in rows):
-        # a function of the recipe's is given a path, and may look at what lies beside it
-        return None, None
-    patterns = sorted({pattern for one in rows for pattern in one.files})
-    return patterns, lambda member: not may_match(member, patterns)
+    folder, sha256, size = take_archive(build, name, path, report)
+    return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
 
 
 def _repository(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
@@ -169,10 +86,8 @@ def _repository(build: Build, name: str, place: PlaceSpec, report: StageReport) 
         raise SourceError(
             f"source {name!r}: {place.archive!r} of {repo} is no archive", allowed=FORMATS, hint="name it under `files`"
         )
-    stat = _stat(path)
-    sha256, size = hashes_of(build, {path})[path]
-    told |= {"archive": place.archive, "sha256": sha256, "bytes": size}
-    return _unpacked(build, name, path, report, sha256=sha256, stat=stat), told
+    inside, sha256, size = take_archive(build, name, path, report)
+    return inside, told | {"archive": place.archive, "sha256": sha256, "bytes": size}
 
 
 def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
@@ -183,7 +98,7 @@ def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) ->
     path = build.store.object_path(entry.sha256)
     told = {"kind": "url", "url": url.shown, "sha256": entry.sha256, "bytes": entry.bytes}
     if is_archive(path):
-        return _unpacked(build, name, path, report, sha256=entry.sha256, stat=_stat(path)), told
+        return take_archive(build, name, path, report, sha256=entry.sha256)[0], told
     folder = build.workspace.sources.resolve() / f"{name}-{fingerprint(VERSION, url.key, entry.sha256)[:16]}"
     file = folder / (url.name or name)
     if not file.is_file():

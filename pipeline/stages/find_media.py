@@ -21,7 +21,7 @@ from pipeline.row_file import read_batches
 from pipeline.sources.in_place import MemberInPlace
 from pipeline.sources.local import MediaRoot
 from pipeline.stages.convert import records_path
-from pipeline.stages.fetch_sources import is_unchanged
+from pipeline.stages.source_hashes import is_unchanged
 from pipeline.workspace import emptied
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
 After `SmolVLMImageProcessor`, `SmolVLMVideoProcessor` and `SmolVLMProcessor` in transformers 5.23, with the settings of
 the released models' `preprocessor_config.json` and `processor_config.json`. Texts that the processor writes itself are
-counted as SmolLM2's tokenizer cuts them: each digit is a token, and so is each of these words.
+counted as SmolLM2's tokenizer cuts them: each digit is a token, and so is each of these words. Where a row has videos
+of different lengths, the processor names the longest one's number of frames before each: up to two tokens more.
 """
 
 from __future__ import annotations

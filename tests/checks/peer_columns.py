@@ -25,7 +25,7 @@ from datasets import (
 from PIL import Image as Pictures
 
 CLIPS = [Path(__file__).parents[1] / "data" / "media" / name for name in ("fixture.mov", "fixture.m4v")]
-DAY = dt.datetime(2024, 2, 29, 12, 30, 15)
+DAY = dt.datetime(2024, 2, 29, 12, 30, 15)  # noqa: DTZ001  (columns without a zone are wanted)
 
 
 def png(number: int, side: int = 12) -> bytes:
@@ -38,8 +38,8 @@ def png(number: int, side: int = 12) -> bytes:
 
 def texts(count: int, start: int = 0) -> Dataset:
     """Texts with labels, the plainest of datasets."""
-    rows = {"text": [f"sentence number {n} " * (1 + n % 3) for n in range(start, start + count)]}
-    rows["label"] = [n % 3 for n in range(count)]
+    sentences = [f"sentence number {n} " * (1 + n % 3) for n in range(start, start + count)]
+    rows = {"text": sentences, "label": [n % 3 for n in range(count)]}
     return Dataset.from_dict(rows, features=Features(text=Value("string"), label=ClassLabel(names=["a", "b", "c"])))
 
 
@@ -64,14 +64,13 @@ def picture_files(folder: Path, count: int) -> Dataset:
     return Dataset.from_dict({"image": list(map(str, paths)), "number": list(range(count))}, features=features)
 
 
-def clips(count: int) -> Dataset:
+def clips() -> Dataset:
     """Videos as files."""
     features = Features(video=Video(), score=Value("float32"))
-    rows = {"video": [str(CLIPS[n % len(CLIPS)]) for n in range(count)], "score": [n / 2 for n in range(count)]}
-    return Dataset.from_dict(rows, features=features)
+    return Dataset.from_dict({"video": list(map(str, CLIPS)), "score": [0.5, 1.5]}, features=features)
 
 
-def albums(count: int) -> Dataset:
+def albums(count: int, start: int = 0) -> Dataset:
     """Several pictures a row, some none, and a conversation."""
     turn = {"role": Value("string"), "content": Value("string")}
     features = Features(images=List(Image()), messages=List(turn), tags=Sequence(Value("string"), length=2))
@@ -84,7 +83,7 @@ def albums(count: int) -> Dataset:
             ],
             "tags": [f"tag {number}", "all"],
         }
-        for number in range(count)
+        for number in range(start, start + count)
     ]
     return Dataset.from_list(rows, features=features)
 

@@ -309,6 +309,7 @@ def test_a_schema_says_what_roles_mean(tmp_path: Path) -> None:
         ("path", ["/home", "/mnt", "/docs/index.html", "/api/data", "/"] * 4, 0),
         ("url", _some("https://a.b/mnt/x.jpg", "hf://datasets/a/b.png", "//cdn.b/x.png"), 0),
         ("image", _some("/9j/4AAQSkZJRgABAQ==", "C: drive"), 0),
+        ("formula", [r"f:\mathbb{R}\to\mathbb{R}"] * 20, 0),
     ],
 )
 def test_paths_of_a_machine(tmp_path: Path, name: str, values: list[str], wrong: int) -> None:
@@ -376,7 +377,7 @@ def test_secrets_are_found_and_never_shown(tmp_path: Path, what: str, secret: st
     bare = secret.strip("()")
     assert bare[:4].lstrip("-")[:2] in message
     assert bare[:12] not in str(found.problems[0])
-    assert bare not in masked(f"x {secret} y")
+    assert bare[-20:] not in masked(f"x {secret} y")
 
 
 @pytest.mark.parametrize(
@@ -658,6 +659,7 @@ def test_odd_shards_are_looked_at_as_far_as_possible(tmp_path: Path) -> None:
     }
     table = pa.table(list(arrays.values()), names=list(arrays))
     table = table.append_column("image", pa.array([1, 2]))
+    table = table.append_column("messages", arrays["conversations"]).append_column("messages", pa.array([1, 2]))
     table = features(table, image={"_type": "Image"}, deep=[{"_type": 3}], map=[], json="x", fixed={"_type": None})
     found = look_at(tmp_path, table)
     assert found.shards[0].rows == 2

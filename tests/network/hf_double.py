@@ -193,7 +193,7 @@ class HuggingFaceDouble(HubServer):
         if folder and not entries:
             raise RefusalError(404, "EntryNotFound", f"{folder} does not exist on {revision}")
         if request.query.get("recursive", "").lower() != "true":
-            entries = [entry for entry in entries if "/" not in entry["path"].removeprefix(inside)]
+            entries = [entry for entry in entries if "/" not in str(entry["path"]).removeprefix(inside)]
         start = int(request.query.get("cursor", 0))
         headers = {}
         if start + self.page_size < len(entries):

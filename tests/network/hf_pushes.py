@@ -1,4 +1,4 @@
-"""The writing half of the double of Hugging Face: what its client asks when a dataset is pushed, without chunk stores."""
+"""The writing half of the double of Hugging Face: what its client asks when a dataset is pushed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class PushableDouble(HuggingFaceDouble):
-    """Takes pushes of whoever has a token into repositories of the same name; large files come as Git LFS sends them."""
+    """Takes pushes of whoever has a token; large files come as Git LFS sends them, `HF_HUB_DISABLE_XET=1`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -91,7 +91,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
         {"fps": 1.0, "max_frames": 64},
         {"capped": True},
         {"image_pixels": (262_144, 1_310_720)},
-        {"video_pixels": (4_096, 2_097_152), "capped": True, "max_video_tokens": 128},
+        {"video_pixels": (65_536, 1_048_576), "capped": True, "max_video_tokens": 128},
     ),
     "internvl": ({"frames": 32}, {"min_tiles": 2, "max_tiles": 6}, {"max_tiles": 1}),
 }
@@ -287,10 +287,11 @@ def _images(chance: random.Random, drawn: int, every: int) -> list[tuple[int, in
 
 def _videos(chance: random.Random, drawn: int, every: int) -> list[tuple[int, int, int, float]]:
     films = [(64, 48, frames, rate) for frames in COUNTS for rate in RATES]
-    films += [(64, 48, frames, 10.0) for frames in range(190, 215)]  # times about 9.95 seconds
     films = films[::every]
+    films += [(64, 48, frames, 1.0) for frames in (*range(101, 113), *range(1001, 1013))]  # a digit more at the end
     films += [(*size, 60, 25.0) for size in (*PAIRS[:20], (1, 1), (31, 31), (32, 32), (33, 33), (28, 28), (27, 29))]
     films += [(*size, 601, 30000 / 1001) for size in ((1280, 720), (640, 272), (320, 240), (1080, 1920))]
+    films += [(640, 480, 2000, 25.0)]
     films += [(2304, 1536, frames, 25.0) for frames in (63, 75, 88, 101)]
     films += [(32, 32, frames, rate) for frames, rate in ((200_000, 25.0), (3_000_000, 30.0), (30_000, 0.1))]
     films += [_any_film(chance) for _ in range(drawn)]
