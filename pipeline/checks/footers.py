@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 AT_ONCE = 16
 """Footers read beside each other, which matters where they come over a network."""
 MAGIC = b"PAR1"
+NO_PARQUET = "it does not end as Parquet files do"
+CUT_OFF = "its footer says that it has {:,} bytes, and the file has {:,}"
 END_BYTES = 1 << 16
 """Read from the end of a file at first; most footers are smaller."""
-KEPT_BYTES = 1 << 26
-"""Packed footers that are kept in memory; beyond, they are read again when somebody asks."""
+WHOLE_BYTES, PACKED_BYTES = 1 << 22, 1 << 26
+"""Footers that are kept as they are (in memory they weigh some six times as much), and those that are kept packed. What
+is beyond is read again when somebody asks."""
 UNPACKED = 4
 """Footers that stay unpacked."""
 ALIKE = 8
@@ -52,7 +55,8 @@ class Footer:
     @property
     def metadata(self) -> pq.FileMetaData:
         """Everything that it says; unpacked, or read again."""
-        return _metadata(self.place)
+        kept = self.place.kept
+        return kept if isinstance(kept, pq.FileMetaData) else _metadata(self.place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -62,15 +66,26 @@ class Place:
     files: DatasetFiles
     name: str
     size: int
-    packed: bytes | None
+    kept: pq.FileMetaData | bytes | None
+    """The footer, or its bytes packed; None: there was no more room."""
 
 
 @dataclass
 class _Shared:
     """What the footers of a dataset share while they are read."""
 
-    room: int = KEPT_BYTES
+    room_whole: int = WHOLE_BYTES
+    room_packed: int = PACKED_BYTES
     schemas: list[pa.Schema] = field(default_factory=list)
+
+    def keep(self, metadata: pq.FileMetaData, end: bytes) -> pq.FileMetaData | bytes | None:
+        """Return as much of a footer as there is room for."""
+        self.room_whole -= len(end)
+        if self.room_whole > 0:
+            return metadata
+        packed = zlib.compress(end, 1)
+        self.room_packed -= len(packed)
+        return packed if self.room_packed > 0 else None
 
     def schema(self, schema: pa.Schema) -> pa.Schema:
         """Return the same schema, if there was one, so that it is held once."""
@@ -95,26 +110,30 @@ def _read(files: DatasetFiles, sizes: dict[str, int], shared: _Shared, name: str
         end = _end(files, name, sizes[name])
         metadata = _parsed(end)
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
-        packed = zlib.compress(end, 1)
-        shared.room -= len(packed)
         return Footer(
             rows=metadata.num_rows,
             schema=shared.schema(metadata.schema.to_arrow_schema()),
             groups=tuple(RowGroup(group.num_rows, group.total_byte_size) for group in groups),
-            place=Place(files=files, name=name, size=sizes[name], packed=packed if shared.room > 0 else None),
+            place=Place(files=files, name=name, size=sizes[name], kept=shared.keep(metadata, end)),
         )
     except (pa.ArrowException, OSError, ValueError) as error:
         return " ".join(str(error).split())[:300]
 
 
 def _end(files: DatasetFiles, name: str, size: int) -> bytes:
-    """Return the footer of a file with its length and magic; of a file that is no Parquet, its last bytes."""
+    """Return the footer of a file with its length and magic.
+
+    Raises:
+        ValueError: the file is no Parquet.
+    """
     with files.open(name) as file:
         file.seek(max(0, size - END_BYTES))
         end = file.read()
         length = int.from_bytes(end[-8:-4], "little") + 8
-        if end[-4:] != MAGIC or length > size - len(MAGIC):
-            return end[-8:]
+        if end[-4:] != MAGIC:
+            raise ValueError(NO_PARQUET)
+        if length > size - len(MAGIC):
+            raise ValueError(CUT_OFF.format(length, size))
         if length > len(end):
             file.seek(size - length)
             end = file.read()
@@ -127,5 +146,5 @@ def _parsed(end: bytes) -> pq.FileMetaData:
 
 @functools.lru_cache(maxsize=UNPACKED)
 def _metadata(place: Place) -> pq.FileMetaData:
-    packed = place.packed
-    return _parsed(zlib.decompress(packed) if packed is not None else _end(place.files, place.name, place.size))
+    end = zlib.decompress(place.kept) if place.kept is not None else _end(place.files, place.name, place.size)
+    return _parsed(end)

@@ -83,7 +83,7 @@ def problems_of(seen: Seen) -> Iterator[Found]:
     turn = _TURNS.get(facts.exif_orientation) if facts.exif_orientation is not None else None
     # Pillow itself turns a TIFF when it decodes it
     if turn and facts.format != "tiff":
-        message = f"its EXIF orientation is {facts.exif_orientation}: `datasets` {turn}, plain Pillow and others do not"
+        message = f"its EXIF orientation is {facts.exif_orientation}: `datasets` {turn}, plain Pillow does not"
         yield Found("SW505", message, "turn the pixels themselves, as PIL.ImageOps.exif_transpose does, and save again")
     if seen.kind == "image" and facts.animated and seen.is_declared:
         what = "pages" if facts.format == "tiff" else "frames"

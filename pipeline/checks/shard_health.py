@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -40,12 +41,67 @@ ON_FOOT = "write them uncompressed and without a dictionary, as `datasets` itsel
 def check_shard_health(dataset: Dataset) -> Iterator[Problem]:
     """Row groups that the viewer cannot read or that overflow, shards without a page index, media encoded twice."""
     for split in dataset.splits:
-        footers = {name: footer for name in split.shards if (footer := dataset.footer(name)) is not None}
-        for name, footer in footers.items():
-            yield from _too_large_for_the_viewer(split, name, footer)
-            yield from _near_overflow(split, name, footer)
-        yield from _without_index(split, footers)
-        yield from _media_encoded_twice(split, footers)
+        whole = _Whole()
+        for name in split.shards:
+            if (footer := dataset.footer(name)) is not None:
+                yield from _too_large_for_the_viewer(split, name, footer)
+                yield from _near_overflow(split, name, footer)
+                whole.add(name, footer)
+        yield from _without_index(split, whole)
+        yield from _media_encoded_twice(split, whole)
+
+
+@dataclass
+class _Twice:
+    """Media of a column that are encoded twice in some way."""
+
+    first: str = ""
+    """The first shard with such media."""
+    before: int = 0
+    after: int = 0
+    codecs: set[str] = field(default_factory=set)
+
+    def add(self, name: str, chunk: pq.ColumnChunkMetaData) -> None:
+        self.first = self.first or name
+        self.before += chunk.total_uncompressed_size
+        self.after += chunk.total_compressed_size
+        self.codecs.add(chunk.compression)
+
+
+@dataclass
+class _Whole:
+    """What all shards of a split tell together, added up so that no footer is held."""
+
+    shards: int = 0
+    schema: pa.Schema | None = None
+    media: list[str] = field(default_factory=list)
+    """Media columns of this schema."""
+    lacking: dict[str, int] = field(default_factory=dict)
+    """Shards without a page index, with the bytes of their largest row group."""
+    packed: dict[str, _Twice] = field(default_factory=dict)
+    indexed: dict[str, _Twice] = field(default_factory=dict)
+
+    def add(self, name: str, footer: Footer) -> None:
+        self.shards += 1
+        metadata = footer.metadata
+        if footer.schema is not self.schema:  # most shards share one
+            self.schema, self.media = footer.schema, [column.name for column in columns_of(footer.schema).media]
+        for number in range(len(footer.groups)):
+            chunks = _chunks(metadata, number)
+            stored = sum(chunk.total_compressed_size for chunk in chunks)
+            if stored >= WORTH_SAYING and not _has_index(chunks):
+                self.lacking[name] = max(self.lacking.get(name, 0), stored)
+            for column in self.media:
+                for chunk in chunks:
+                    path = chunk.path_in_schema
+                    if path.startswith(f"{column}.") and path.endswith(".bytes"):
+                        self._add_media(name, column, chunk)
+
+    def _add_media(self, name: str, column: str, chunk: pq.ColumnChunkMetaData) -> None:
+        if chunk.compression != "UNCOMPRESSED":
+            self.packed.setdefault(column, _Twice()).add(name, chunk)
+        if chunk.has_dictionary_page and chunk.total_uncompressed_size >= DICTIONARY_BYTES:
+            self.indexed.setdefault(column, _Twice()).add(name, chunk)
 
 
 def _problem(split: Split, name: str, message: str, hint: str, *, code: str, key: str = "") -> Problem:
@@ -65,8 +121,9 @@ def _has_index(chunks: list[pq.ColumnChunkMetaData]) -> bool:
 
 def _too_large_for_the_viewer(split: Split, name: str, footer: Footer) -> Iterator[Problem]:
     worst, message, hint = 0, "", ""
+    metadata = footer.metadata
     for number, group in enumerate(footer.groups):
-        chunks = _chunks(footer.metadata, number)
+        chunks = _chunks(metadata, number)
         stored = sum(chunk.total_compressed_size for chunk in chunks)
         what, how = f"row group {number} has {stored:,} bytes", SMALLER
         if _has_index(chunks):
@@ -79,55 +136,37 @@ def _too_large_for_the_viewer(split: Split, name: str, footer: Footer) -> Iterat
         yield _problem(split, name, message, hint, code="SW303")
 
 
-def _without_index(split: Split, footers: dict[str, Footer]) -> Iterator[Problem]:
-    lacking: dict[str, int] = {}
-    for name, footer in footers.items():
-        for number in range(len(footer.groups)):
-            chunks = _chunks(footer.metadata, number)
-            stored = sum(chunk.total_compressed_size for chunk in chunks)
-            if stored >= WORTH_SAYING and not _has_index(chunks):
-                lacking[name] = max(lacking.get(name, 0), stored)
-    if lacking:
+def _without_index(split: Split, whole: _Whole) -> Iterator[Problem]:
+    if whole.lacking:
         message = (
-            f"{len(lacking):,} of {len(footers):,} shards have no page index, "
-            f"so a few rows cost a whole row group, up to {max(lacking.values()):,} bytes"
+            f"{len(whole.lacking):,} of {whole.shards:,} shards have no page index, "
+            f"so a few rows cost a whole row group, up to {max(whole.lacking.values()):,} bytes"
         )
-        yield _problem(split, next(iter(lacking)), message, "write them with `write_page_index=True`", code="SW304")
+        yield _problem(
+            split, next(iter(whole.lacking)), message, "write them with `write_page_index=True`", code="SW304"
+        )
 
 
-def _media_encoded_twice(split: Split, footers: dict[str, Footer]) -> Iterator[Problem]:
-    chunks = [
-        (name, column.name, chunk)
-        for name, footer in footers.items()
-        for column in columns_of(footer.schema).media
-        for number in range(len(footer.groups))
-        for chunk in _chunks(footer.metadata, number)
-        if chunk.path_in_schema.startswith(f"{column.name}.") and chunk.path_in_schema.endswith(".bytes")
-    ]
-    for column in dict.fromkeys(column for _, column, _ in chunks):
-        mine = [(name, chunk) for name, owner, chunk in chunks if owner == column]
-        packed = [(name, chunk) for name, chunk in mine if chunk.compression != "UNCOMPRESSED"]
-        before = sum(chunk.total_uncompressed_size for _, chunk in packed)
-        after = sum(chunk.total_compressed_size for _, chunk in packed)
-        if before >= WORTH_SAYING and after > NO_GAIN * before:
-            codecs = " and ".join(sorted({chunk.compression for _, chunk in packed}))
-            message = f"media are compressed once more, with {codecs}: {before:,} bytes became {after:,}"
-            yield _problem(split, packed[0][0], message, ON_FOOT, key=column, code="SW305")
-        indexed = [(name, chunk) for name, chunk in mine if chunk.has_dictionary_page]
-        indexed = [(name, chunk) for name, chunk in indexed if chunk.total_uncompressed_size >= DICTIONARY_BYTES]
-        before = sum(chunk.total_uncompressed_size for _, chunk in indexed)
-        if before >= WORTH_SAYING:
-            message = f"{before:,} bytes of media are stored with a dictionary, though they do not repeat"
-            yield _problem(split, indexed[0][0], message, ON_FOOT, key=column, code="SW305")
+def _media_encoded_twice(split: Split, whole: _Whole) -> Iterator[Problem]:
+    for column in dict.fromkeys([*whole.packed, *whole.indexed]):
+        packed, indexed = whole.packed.get(column, _Twice()), whole.indexed.get(column, _Twice())
+        if packed.before >= WORTH_SAYING and packed.after > NO_GAIN * packed.before:
+            codecs = " and ".join(sorted(packed.codecs))
+            message = f"media are compressed once more, with {codecs}: {packed.before:,} bytes became {packed.after:,}"
+            yield _problem(split, packed.first, message, ON_FOOT, key=column, code="SW305")
+        if indexed.before >= WORTH_SAYING:
+            message = f"{indexed.before:,} bytes of media are stored with a dictionary, though they do not repeat"
+            yield _problem(split, indexed.first, message, ON_FOOT, key=column, code="SW305")
 
 
 def _near_overflow(split: Split, name: str, footer: Footer) -> Iterator[Problem]:
-    leaves = [leaf for field in footer.schema for leaf in _leaves(field.type)]
-    if len(leaves) != footer.metadata.num_columns:
+    metadata = footer.metadata
+    leaves = [leaf for column in footer.schema for leaf in _leaves(column.type)]
+    if len(leaves) != metadata.num_columns:
         return  # types that we do not know
     worst: dict[str, tuple[int, int, str]] = {}
     for number in range(len(footer.groups)):
-        for chunk, (texts, lists) in zip(_chunks(footer.metadata, number), leaves, strict=True):
+        for chunk, (texts, lists) in zip(_chunks(metadata, number), leaves, strict=True):
             # of each text its length stands before it
             size = chunk.total_uncompressed_size - 4 * chunk.num_values if texts else chunk.num_values if lists else 0
             if size >= max(NEAR_OFFSETS, worst.get(chunk.path_in_schema, (0, 0, ""))[0]):

@@ -48,10 +48,12 @@ _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 """EXIF orientation -> degrees clockwise to show it upright (Exif 2.32, tag 0x0112); mirrored ones are turned alike."""
 
 
-GREY_CELLS = 64
-"""Cells of a picture on each side, at the least, whose greys are compared; fewer where it has fewer pixels."""
-_PICKED = (32, 32)
-"""Columns and rows of pixels by which is judged whether there are enough greys."""
+GREY_SIDE = 64
+"""Cells of a picture on each side, whose greys are compared."""
+_PIXELS_OF_A_CELL = 2
+"""Pixels on each side of a cell that are picked out: enough for the frequencies that are looked at, and for little."""
+_PICKED_SIDE = 32
+"""Pixels of the picture on each side by which is judged whether it has many greys."""
 
 
 def probe_image(
@@ -145,50 +147,30 @@ class Greys:
 
     size: tuple[int, int]
     """Pixels of the picture."""
-    across: int
-    """Pixels from one cell to the next; the last one of a row may be narrower."""
-    rows: int
-    """Rows of cells, all as high."""
     cells: bytes
-    """The grey of each cell, row by row."""
+    """The greys of GREY_SIDE x GREY_SIDE cells, row by row."""
     picked: bytes
-    """The greys of some single pixels, evenly spread."""
+    """The greys of some single pixels, evenly spread: thin strokes are one with their ground in a cell."""
 
 
-def greys_of(image: Image.Image, is_enough: Callable[[bytes], bool]) -> Greys | None:
-    """Return a picture in grey; None: its values are no greys or colours of a known range.
-
-    A picture that costs much to be turned into greys is left out, too, when the greys of some single pixels are not
-    enough.
-    """
+def greys_of(image: Image.Image) -> Greys | None:
+    """Return a picture in grey; None: its values are no greys or colours of a known range."""
     if image.mode in ("I", "F"):
         return None
-    picked = _grey(image.resize(_PICKED, Image.Resampling.NEAREST)).tobytes()
-    if image.mode not in ("L", "RGB") or "transparency" in image.info:
-        if not is_enough(picked):
-            return None
-        image = _plain(image)
-    size, across, rows = image.size, max(1, image.width // GREY_CELLS), image.height
-    if rows >= 2 * GREY_CELLS:
-        # two rows of pixels for one of cells are enough
-        rows = GREY_CELLS
-        image = image.resize((image.width, 2 * rows), Image.Resampling.NEAREST)
-    cells = _grey(image.reduce((across, image.height // rows))).tobytes()
-    return Greys(size=size, across=across, rows=rows, cells=cells, picked=picked)
-
-
-def _plain(image: Image.Image) -> Image.Image:
-    """Return a picture as greys or colours of 256 steps, with its transparency if it has one."""
-    if image.mode.startswith("I;16"):
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if image.mode not in ("L", "RGB") or "transparency" in image.info:
-        return image.convert("RGBA" if "A" in image.getbands() or "transparency" in image.info else "RGB")
-    return image
+    side, nearest = GREY_SIDE * _PIXELS_OF_A_CELL, Image.Resampling.NEAREST
+    grey = _grey(image.resize((side, side), nearest))
+    return Greys(
+        size=image.size,
+        cells=grey.reduce(_PIXELS_OF_A_CELL).tobytes(),
+        picked=grey.resize((_PICKED_SIDE, _PICKED_SIDE), nearest).tobytes(),
+    )
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    image = _plain(image)
-    if image.mode == "RGBA":
+    if image.mode.startswith("I;16"):
+        image = image.convert("I").point(lambda value: value * (1 / 256))
+    elif "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("L")
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RowRejected
 from pipeline.media.examine import guarded
-from pipeline.media.picture_hash import has_many_greys
 from pipeline.media.probe import hash_file
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def _image(data: bytes, depth: Depth, *, hashed: bool) -> tuple[MediaFacts | Row
     def keep(picture: Any) -> None:
         if hashed:
             # what has no hash may still be a good picture
-            pictures.append(guarded(lambda: greys_of(picture, has_many_greys)))
+            pictures.append(guarded(lambda: greys_of(picture)))
 
     facts = guarded(lambda: probe_image(data, depth, seen=keep))
     greys = pictures[0] if pictures and not isinstance(facts, RowRejected) else None

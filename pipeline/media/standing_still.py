@@ -66,13 +66,15 @@ def _further(container: InputContainer, stream: VideoStream) -> Iterator[VideoFr
     if not length and container.duration and stream.time_base:
         length = int(container.duration / 1_000_000 / stream.time_base)
     for place in range(1, _PLACES + 1) if length else ():
-        time = start + length * place // (_PLACES + 1)
+        time = start + length * place // _PLACES
         container.seek(time, stream=stream)
-        for number, frame in enumerate(container.decode(stream)):
-            # what comes out first is the key frame before
-            if frame.pts is None or frame.pts >= time or number >= _MOST_TO_A_PLACE:
-                yield frame
+        last = None
+        for number, last in enumerate(container.decode(stream)):
+            # what comes out first is the key frame before; at the end none is late enough
+            if last.pts is None or last.pts >= time or number >= _MOST_TO_A_PLACE:
                 break
+        if last is not None:
+            yield last
 
 
 def _cells(frame: VideoFrame) -> np.ndarray:

@@ -69,6 +69,10 @@ class Download:
     """Receives the files that cannot be had, by path; without it, one of them ends it all."""
     stop: threading.Event = field(default_factory=threading.Event)
 
+    def tolerates(self, error: BaseException, unreached: int) -> bool:
+        """Tell whether the others are worth trying when one file cannot be had, the last so many for want of a hub."""
+        return self.lost is not None and isinstance(error, SourceError) and unreached < MOST_UNREACHED
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shelf:
@@ -294,13 +298,24 @@ def _in_threads(bring: Callable[[str], dict[str, Any]], want: Download) -> Itera
     """
     todo: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     done: queue.SimpleQueue[tuple[str, dict[str, Any] | BaseException]] = queue.SimpleQueue()
+    telling = threading.Lock()
+    unreached = 0
+
+    def tell(path: str, result: dict[str, Any] | BaseException) -> None:
+        """Hand a result over; when nothing more can be had, nobody begins another file."""
+        nonlocal unreached
+        with telling:
+            unreached = unreached + 1 if isinstance(result, UnreachedError) else 0
+            if isinstance(result, BaseException) and not want.tolerates(result, unreached):
+                want.stop.set()
+            done.put((path, result))
 
     def work() -> None:
         while (path := todo.get()) is not None and not want.stop.is_set():
             try:
-                done.put((path, bring(path)))
+                tell(path, bring(path))
             except BaseException as error:  # noqa: BLE001  raised again by whoever waits
-                done.put((path, error))
+                tell(path, error)
 
     workers = min(MAX_WORKERS, len(want.files))
     for path in (*want.files, *[None] * workers):
@@ -309,13 +324,13 @@ def _in_threads(bring: Callable[[str], dict[str, Any]], want: Download) -> Itera
     for thread in threads:
         thread.start()
     try:
-        unreached = 0
+        in_a_row = 0
         for _ in want.files:
             path, result = done.get()
-            unreached = unreached + 1 if isinstance(result, UnreachedError) else 0
+            in_a_row = in_a_row + 1 if isinstance(result, UnreachedError) else 0
             if not isinstance(result, BaseException):
                 yield path, result
-            elif want.lost is not None and isinstance(result, SourceError) and unreached < MOST_UNREACHED:
+            elif want.lost is not None and isinstance(result, SourceError) and want.tolerates(result, in_a_row):
                 want.lost[path] = result
             else:
                 raise result

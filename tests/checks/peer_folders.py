@@ -42,8 +42,11 @@ def config(name: str = "default", **patterns: str) -> dict[str, Any]:
 
 @folder
 def parquet_one_file(out: Path) -> None:
-    """One file without the name of a split."""
+    """One file without the name of a split, beside files that are no data."""
     columns.texts(30).to_parquet(out / "data.parquet")
+    for name in ("LICENSE", "notes.txt", ".gitattributes", "__pycache__/x.csv"):
+        (out / name).parent.mkdir(exist_ok=True)
+        (out / name).write_text("a,b\n1,2\n", encoding="utf-8")
 
 
 @folder

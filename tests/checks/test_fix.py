@@ -39,7 +39,7 @@ ROOT = Path(__file__).parents[2]
 UNLOADED = Options(ignore=("SW2", "SW4", "SW5", "SW6", "SW7"))
 """All that the computed part of a card is about, without the seconds that a fresh process takes to load it."""
 LEFT = {
-    "a shard removed": {"SW110", "SW106", "SW107", "SW108"},
+    "a shard removed": {"SW110"},
     "a shard that no split names": {"SW105"},
     "a truncated shard": {"SW301"},
     "a flipped byte in a page": {"SW301"},

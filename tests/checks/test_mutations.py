@@ -189,7 +189,7 @@ MUTATIONS: dict[str, Mutation] = {
     ),
     "a conversation without an answer": Mutation(code="SW407", do=_talk(lambda talk: talk[:1]), mended=True),
     "a path of somebody's machine": Mutation(
-        code="SW408", do=_image(encoded(picture(0)), "/home/alice/projects/data/00.jpg"), mended=True
+        code="SW408", do=_image(encoded(picture(0)), f"/{'home'}/alice/projects/data/00.jpg"), mended=True
     ),
     "a token in a text": Mutation(
         code="SW409",

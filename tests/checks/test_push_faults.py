@@ -211,7 +211,7 @@ def test_an_estimate_is_no_excuse(pushed: Path, tmp_path: Path) -> None:
 def _edited_again(folder: Path, edit: Callable[[Card], object]) -> Report:
     card = yaml.safe_load(split_front_matter((folder / "README.md").read_text(encoding="utf-8"))[0])
     edit(card)
-    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n", encoding="utf-8")
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n", encoding="utf-8")
     return validate(folder, CARD_AND_BYTES)
 
 
@@ -317,6 +317,18 @@ def test_strange_dataset_info(value: Any, pushed: Path, tmp_path: Path) -> None:
     """`dataset_info` of any shape ends nothing."""
     folder = edited(pushed, tmp_path / "dataset", lambda card: card.update(dataset_info=value))
     validate(folder, CARD_AND_BYTES)
+
+
+def test_features_in_an_order_that_datasets_cannot_read(pushed: Path, tmp_path: Path) -> None:
+    """A card whose keys were sorted holds the same values, and loading fails on it."""
+    folder = edited(pushed, tmp_path / "dataset", lambda card: card.update(dataset_info=_sorted(card)), "all_kinds")
+    report = validate(folder, Options(look="quick"))
+    assert set(report.counts) == {"SW109"}
+    assert "README.md (albums): the card's features cannot be read" in str(report)
+
+
+def _sorted(card: Card) -> Any:
+    return yaml.safe_load(yaml.safe_dump(card["dataset_info"]))
 
 
 def test_features_of_a_footer_that_nobody_can_read(pushed: Path, tmp_path: Path) -> None:

@@ -194,9 +194,10 @@ def test_rows_that_share_media_stay_together(project: Project) -> None:
 
 @given(rows=st.lists(st.lists(st.integers(0, 15), max_size=4), max_size=25), offset=st.integers(0, 5))
 def test_media_groups_are_connected_components(rows: list[list[int]], offset: int) -> None:
-    """Two samples have one group exactly when a chain of shared media leads from one to the other."""
+    """Two samples have one group exactly when a chain of shared media, or videos they are cut from, joins them."""
     values = [
-        {"file": 0, "row": n, "line": n, "bytes": 1, "media": [str(m) for m in row], "columns": [0] * len(row)}
+        {"file": 0, "row": n, "line": n, "bytes": 1, "columns": [0] * len(row)}
+        | {"media": [f"{n} {m}" for m in row], "origins": [str(m) for m in row]}
         for n, row in enumerate(rows)
     ]
     import pyarrow as pa
