@@ -184,14 +184,18 @@ def _table(report: Report) -> str:
     if "budget" in report.facts:
         lines += budget_lines(report.facts["budget"])
     facts = report.facts
-    told = f"{facts.get('rows', 0):,} rows in {facts.get('shards', 0):,} shards"
+    told = f"{_many(facts.get('rows', 0), 'row')} in {_many(facts.get('shards', 0), 'shard')}"
     if report.ok:
         looked = " in the card and the footers" if report.look == "quick" else ""
-        extra = f"; {report.warnings:,} warnings" if report.warnings else ""
+        extra = f"; {_many(report.warnings, 'warning')}" if report.warnings else ""
         lines.append(f"{report.target}: {told}, nothing wrong{looked}{extra}")
     else:
-        lines.append(f"{report.target}: {told}, {report.errors:,} errors, {report.warnings:,} warnings")
+        lines.append(f"{report.target}: {told}, {_many(report.errors, 'error')}, {_many(report.warnings, 'warning')}")
     return "\n".join(lines)
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _of_every_config(there: Path | HubFiles, schema: Schema) -> dict[str, Schema]:

@@ -82,6 +82,7 @@ DOORS = {
         "pipeline/media/copy_packets.py",
         "pipeline/media/encode_frames.py",
         "pipeline/media/sample_frames.py",
+        "pipeline/media/standing_still.py",
     ),
     "PIL": ("pipeline/media/image.py",),
     "jinja2": ("pipeline/template.py",),

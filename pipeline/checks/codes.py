@@ -72,13 +72,15 @@ CODES: dict[str, Code] = {
     "SW410": Code("e-mail addresses in texts", "warning", look="sampled"),
     # media
     "SW501": Code("a medium does not decode", look="sampled"),
-    "SW502": Code("a medium is not of the size that its row says", look="sampled"),
+    "SW502": Code("a medium is not of the size, length or rate that its row says", look="sampled"),
     "SW503": Code("a video without frames", look="sampled"),
     "SW504": Code("a video that stands still", "warning", look="sampled"),
     "SW505": Code(
-        "a picture that is shown turned only where its EXIF orientation is heeded", "warning", look="sampled"
+        "a picture that `datasets` turns by its EXIF orientation, and plain Pillow does not", "warning", look="sampled"
     ),
-    "SW506": Code("an animated picture where a still one is expected", "warning", look="sampled"),
+    "SW506": Code(
+        "an animated picture, or one of several pages, where one picture is expected", "warning", look="sampled"
+    ),
     "SW507": Code("a file name whose ending does not fit the content", "warning", look="sampled"),
     "SW508": Code("a medium that is not there: no bytes, and no file of its path", look="sampled"),
     # leaks

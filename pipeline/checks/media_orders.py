@@ -7,8 +7,6 @@ from itertools import accumulate
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from pipeline.media.bounded import MOST_BYTES as MOST_AT_ONCE
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -19,10 +17,6 @@ if TYPE_CHECKING:
 
 MOST_MEDIA, MOST_BYTES = 32, 2 << 20
 """Media of one order, which are examined one after the other and answered together."""
-ORDERS_OF_A_CHUNK = 8
-"""Orders that a process is given at a time, at the least: where one ends it, the others are given to the next."""
-CHUNKS_OF_A_PROCESS = 8
-"""Chunks for each process, at the least, so that none is idle for long when the others are at their last ones."""
 BATCH_BYTES, BATCH_ROWS = 1 << 20, 256
 """What is read of a column at a time."""
 PATIENCE_FOR_ALL_FRAMES = 4
@@ -59,7 +53,7 @@ class LookOrder:
     """The only medium of the row's list that is looked at."""
     source: Source
     size: int
-    """Bytes, as far as the footer tells; more where processes shall be given less at a time."""
+    """Bytes, as far as the footer tells."""
     how: Look
 
     @property
@@ -110,8 +104,6 @@ class Cutting:
     full: bool
     hashes: bool
     """Whether pictures get a perceptual hash."""
-    chunk: int
-    """Bytes of media that a process is given at a time, at the most."""
     each_beside: int
     """Bytes of a medium beside the shards, on average."""
 
@@ -133,8 +125,7 @@ def orders_of(
                 continue  # told as SW109
             held = column_bytes(footer, group, source.name) // rows
             each = max(1, held, cutting.each_beside)
-            count = max(1, min(MOST_MEDIA, MOST_BYTES // each, cutting.chunk // ORDERS_OF_A_CHUNK // each))
-            weight = max(1, MOST_AT_ONCE // max(1, cutting.chunk))
+            count = max(1, min(MOST_MEDIA, MOST_BYTES // each))
             told: Look = {
                 "column": source.name,
                 "number": source.number,
@@ -156,7 +147,7 @@ def orders_of(
                     first=first,
                     count=some,
                     source=source,
-                    size=each * some * weight,
+                    size=each * some,
                     how=told,
                 )
 

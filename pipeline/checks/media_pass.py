@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checks.media_orders import CHUNKS_OF_A_PROCESS, Cutting, PlacesOrder, column_bytes, orders_of
+from pipeline.checks.media_orders import Cutting, PlacesOrder, orders_of
 from pipeline.checks.media_problems import undecoded
 from pipeline.checks.media_records import count_of, packed, table_of
 from pipeline.checks.media_sources import beside, sources_of
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pipeline.report import Progress
 
 LOOK, PLACES = "pipeline.checks.media_jobs:look", "pipeline.checks.media_jobs:places"
+CHUNKS_OF_A_PROCESS = 8
+"""How often a process is given orders, at the least, so that none is idle for long when the others do their last."""
 ORDERS_AT_ONCE = 4_096
 """Orders for each process that are known at a time, so that memory does not grow with the dataset."""
 
@@ -52,12 +54,18 @@ def pass_over_media(
     waiting: dict[str, _Shard] = {}
     orders: list[LookOrder] = []
     for shard, mine in _cut(dataset, options, chosen, examiners):
+        before = list(waiting)
         waiting[shard.name] = shard
-        orders += mine
-        if len(orders) >= ORDERS_AT_ONCE * examiners.processes:
-            yield from _worked(orders, waiting, examiners, progress)
-            waiting, orders = {}, []
-    yield from _worked(orders, waiting, examiners, progress)
+        for order in mine:
+            orders.append(order)
+            if len(orders) >= ORDERS_AT_ONCE * examiners.processes:
+                _work(orders, waiting, examiners, progress)
+                orders = []
+                # of these nothing is left to be looked at
+                yield from (waiting.pop(name).result() for name in before)
+                before = []
+    _work(orders, waiting, examiners, progress)
+    yield from (shard.result() for shard in waiting.values())
 
 
 @dataclass(kw_only=True)
@@ -83,18 +91,16 @@ class _Shard:
                 # answers come in any order
                 self.first[code] = sorted(kept)[:SHOWN]
 
-    def problems(self) -> list[Problem]:
-        """Return the first SHOWN of each code."""
+    def result(self) -> tuple[str, pa.Table, list[Problem], dict[str, int]]:
+        """Return what is known when all of it was looked at."""
         place = {"file": self.name, "config": self.config, "split": self.split}
-        return [
+        problems = [
             Problem(code=code, row=row, key=key, message=message, hint=hint, **place)
             for code in sorted(self.first)
             for row, _, _, key, message, hint in sorted(self.first[code])[:SHOWN]
         ]
-
-    def more(self) -> dict[str, int]:
-        """Return code -> how many there are beyond those."""
-        return {code: count - SHOWN for code, count in sorted(self.counts.items()) if count > SHOWN}
+        more = {code: count - SHOWN for code, count in sorted(self.counts.items()) if count > SHOWN}
+        return self.name, table_of(self.records), problems, more
 
 
 def _cut(
@@ -103,23 +109,14 @@ def _cut(
     """Yield the shards with what is to be looked at in each."""
     wants = Report(target="", look=options.look, select=options.select, ignore=options.ignore).wants
     sources = {config: sources_of(dataset, dataset.splits_of(config), examiners) for config in dataset.configs}
-    total = 0
-    for split in dataset.splits:
-        for name, footer in ((name, dataset.footer(name)) for name in split.shards):
-            for group in chosen.get(name, []):
-                if footer is not None:
-                    total += sum(column_bytes(footer, group, one.name) for one in sources[split.config])
-    aside = beside(dataset)
     rows = sum(footer.rows for name in dataset.shards if (footer := dataset.footer(name)) is not None)
-    each = sum(aside.values()) // max(1, rows)
-    total += each * rows
+    each_beside = sum(beside(dataset).values()) // max(1, rows)
     done: set[str] = set()
     for split in dataset.splits:
         cutting = Cutting(
             full=options.look == "full",
             hashes=len(dataset.splits_of(split.config)) > 1 and wants("SW602"),
-            chunk=min(MOST_BYTES, total // (CHUNKS_OF_A_PROCESS * examiners.processes)),
-            each_beside=each,
+            each_beside=each_beside,
         )
         for name in split.shards:
             if chosen.get(name) and name not in done:
@@ -128,9 +125,10 @@ def _cut(
                 yield shard, orders_of(dataset, name, chosen[name], sources[split.config], cutting)
 
 
-def _worked(
+def _work(
     orders: list[LookOrder], waiting: dict[str, _Shard], examiners: BoundedProcesses, progress: Progress | None
-) -> Iterator[tuple[str, pa.Table, list[Problem], dict[str, int]]]:
+) -> None:
+    """Look at media, and put what is found to their shards."""
     for order, answer in _answers(orders, examiners):
         shard = waiting[order.shard]
         if isinstance(answer, RowRejected):
@@ -143,15 +141,14 @@ def _worked(
             shard.add(order.source, answer[1])
             if progress is not None:
                 progress.advance(count_of(records))
-    for shard in waiting.values():
-        yield shard.name, table_of(shard.records), shard.problems(), shard.more()
 
 
 def _answers(orders: list[LookOrder], examiners: BoundedProcesses) -> Iterator[tuple[LookOrder, Any]]:
     """Yield what comes of orders; those that ended their process are cut smaller, down to the medium at fault."""
     rows: list[LookOrder] = []
     lists: list[LookOrder] = []
-    for answer in examiners.work(LOOK, orders, advance=lambda _: None):
+    at_once = min(MOST_BYTES, sum(order.size for order in orders) // (CHUNKS_OF_A_PROCESS * examiners.processes))
+    for answer in examiners.work(LOOK, orders, advance=lambda _: None, at_once=at_once):
         order = answer.order
         if not isinstance(answer.found, RowRejected):
             yield order, answer.found

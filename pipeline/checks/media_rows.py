@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ class GroupReader:
     """Gives rows of one row group; what is asked for from front to back is read once."""
 
     def __init__(self, path: str, group: int, columns: tuple[str, ...], rows_at_once: int) -> None:
-        self.key = (path, group, columns, rows_at_once)
+        self._group, self._columns, self._rows_at_once = group, list(columns), rows_at_once
         # mapped, since what is not compressed is then decoded from where it lies
         self._file = pq.ParquetFile(path, memory_map=True, pre_buffer=False)
         self._batches: Iterator[pa.RecordBatch] = iter(())
@@ -42,10 +43,9 @@ class GroupReader:
 
     def rows(self, first: int, count: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield these rows, counted from 0 in the row group, as slices of batches, each with its first row."""
-        _, group, columns, rows_at_once = self.key
         if self._end is None or first < self._start:
             self._batches = self._file.iter_batches(
-                batch_size=rows_at_once, row_groups=[group], columns=list(columns), use_threads=False
+                batch_size=self._rows_at_once, row_groups=[self._group], columns=self._columns, use_threads=False
             )
             self._start = self._end = 0
         while first < self._end or self._read():
@@ -69,19 +69,19 @@ class GroupReader:
         self._file.close()
 
 
-_open: dict[str, GroupReader] = {}
+_last: dict[tuple[object, ...], GroupReader] = {}
 
 
 def group_reader(path: str, group: int, columns: tuple[str, ...], rows_at_once: int) -> GroupReader:
     """Return a reader of a row group; the last one is remembered, and goes on where it was."""
-    last = _open.get("last")
-    if last is not None:
-        if last.key == (path, group, columns, rows_at_once):
-            return last
-        del _open["last"]
-        last.close()
-    _open["last"] = GroupReader(path, group, columns, rows_at_once)
-    return _open["last"]
+    state = os.stat(path)  # noqa: PTH116  (faster)
+    key = (path, group, columns, rows_at_once, state.st_ino, state.st_size, state.st_mtime_ns)
+    if key not in _last:
+        for reader in _last.values():
+            reader.close()
+        _last.clear()
+        _last[key] = GroupReader(path, group, columns, rows_at_once)
+    return _last[key]
 
 
 def media_count(array: pa.Array) -> int:
@@ -135,7 +135,9 @@ def holds_media(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         names = {field.name: field.type for field in kind}
         right = {"bytes": _is_binary, "path": _is_text}
-        return bool(names) and all(name not in names or is_right(names[name]) for name, is_right in right.items())
+        return any(name in names for name in right) and all(
+            name not in names or is_right(names[name]) for name, is_right in right.items()
+        )
     return _is_binary(kind) or _is_text(kind)
 
 

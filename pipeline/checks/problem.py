@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.checks.codes import CODES
+from pipeline.printable import escaped
 
 if TYPE_CHECKING:
     from pipeline.checks.codes import Severity
@@ -49,7 +50,7 @@ class Problem:
     def __str__(self) -> str:
         hint = f"\n       next: {self.hint}" if self.hint else ""
         place = f"{self.place}: " if self.place else ""
-        return f"{self.code} {self.severity:<7} {place}{self.message}{hint}"
+        return f"{self.code} {self.severity:<7} {escaped(place + self.message)}{hint}"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""

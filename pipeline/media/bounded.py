@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.2
 """How often the clocks are looked at."""
 MOST_ORDERS, MOST_BYTES = 64, 32 << 20
-"""Media given to a process at a time."""
+"""Media given to a process at a time, at the most."""
 RECYCLED_AFTER = 5_000
 """Media after which a process is replaced, since decoders leak."""
 STARTS = 3
@@ -97,16 +97,16 @@ class BoundedProcesses:
         self._running.clear()
 
     def work(
-        self, job: str, orders: Iterable[AnyOrder], *, advance: Callable[[int], object]
+        self, job: str, orders: Iterable[AnyOrder], *, advance: Callable[[int], object], at_once: int = MOST_BYTES
     ) -> Iterator[Answer[AnyOrder]]:
         """Yield what comes of each order, in any order; `advance` is called with how many are done.
 
-        `job` is a function of the worker's, as `module:function`.
+        `job` is a function of the worker's, as `module:function`. A process is given `at_once` bytes at a time.
 
         Raises:
             ShardwrightError: no process can be started.
         """
-        waiting: deque[list[AnyOrder]] = deque(_chunks(orders))
+        waiting: deque[list[AnyOrder]] = deque(_chunks(orders, at_once))
         selector = selectors.DefaultSelector()
         try:
             while waiting or any(process.orders for process in self._running):
@@ -189,11 +189,11 @@ def _allowed(order: Order, limits: Limits) -> float:
     return limits.seconds * order.patience + order.size / limits.bytes_per_second
 
 
-def _chunks(orders: Iterable[AnyOrder]) -> Iterator[list[AnyOrder]]:
+def _chunks(orders: Iterable[AnyOrder], at_once: int) -> Iterator[list[AnyOrder]]:
     chunk: list[AnyOrder] = []
     size = 0
     for order in orders:
-        if chunk and (len(chunk) >= MOST_ORDERS or size + order.size > MOST_BYTES):
+        if chunk and (len(chunk) >= MOST_ORDERS or size + order.size > at_once):
             yield chunk
             chunk, size = [], 0
         chunk.append(order)

@@ -267,11 +267,11 @@ def test_messages_say_both_numbers(tmp_path: Path, examiners: Examiners) -> None
     rows: list[dict[str, Any]] = [
         {"image": medium(jpeg(1), "a.png"), "width": 320, "height": 240},
         {"image": medium(None, "https://joe:word@example.org/a.png?sig=secret")},
-        {"image": medium(jpeg(1)[:900])},
+        {"image": medium(file("truncated_jpeg.jpg"))},
     ]
     _, problems, _ = looked(made_dataset(tmp_path, {"train": rows}), examiners)
     assert [problem.message for problem in problems] == [
-        "the image does not decode: image file is truncated (0 bytes not processed)",
+        "the image does not decode: image file is truncated (8 bytes not processed)",
         "the row says width 320 and height 240, the image has 160 x 120",
         "the path 'a.png' ends with .png, and the content is jpeg",
         "there are no bytes, and the path 'https://example.org/a.png' is a URL",
@@ -311,6 +311,20 @@ def test_many_of_one_fault_are_counted(tmp_path: Path, examiners: Examiners) -> 
     table = facts["default/train-00000-of-00001.parquet"]
     assert table["row"].to_pylist() == list(range(80))
     assert table["width"].null_count == 40
+
+
+def test_many_orders_are_worked_on_by_and_by(
+    tmp_path: Path, examiners: Examiners, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few orders are known at a time, each shard comes once, in order, with all of its media."""
+    monkeypatch.setattr(media_pass, "ORDERS_AT_ONCE", 2)
+    sides = {f"s{number}": [{"image": medium(b"bad")}] * rows for number, rows in enumerate((3, 300, 1, 0, 2))}
+    sides["s3"] = [{"image": None}]
+    dataset = made_dataset(tmp_path, sides, row_group_size=20)
+    facts, problems, more = looked(dataset, examiners)
+    assert list(facts) == [name for split in dataset.splits for name in split.shards]
+    assert [table.num_rows for table in facts.values()] == [3, 300, 1, 0, 2]
+    assert (len(problems), more) == (16, {"SW501": 290})
 
 
 def test_only_the_chosen_groups_are_looked_at(tmp_path: Path, examiners: Examiners) -> None:
@@ -419,11 +433,12 @@ def test_a_harmful_medium_costs_itself_alone(listed: bool, tmp_path: Path, monke
 
 
 def test_no_row_group_is_held_in_memory(tmp_path: Path) -> None:
-    """A row group of 200 MB is looked at by a process that may hold 120."""
+    """A row group of 200 MB is looked at by a process that may hold 250, of which half are programs."""
     rows = [{"image": medium(os.urandom(100_000))} for _ in range(2_000)]
-    dataset = made_dataset(tmp_path, {"train": rows}, use_dictionary=False, compression="none", data_page_size=1 << 20)
+    plain = {"use_dictionary": False, "compression": "none"}
+    dataset = made_dataset(tmp_path, {"train": rows}, write_batch_size=8, **plain)
     assert dataset.footer(dataset.splits[0].shards[0]).groups[0].bytes > 200_000_000  # type: ignore[union-attr]
-    with Examiners(1, Limits(memory=120 << 20)) as processes:
+    with Examiners(1, Limits(memory=250 << 20)) as processes:
         facts, problems, more = looked(dataset, processes)
     (table,) = facts.values()
     assert table["sha256"].null_count == 0
