@@ -629,7 +629,7 @@ def test_interrupted(hf: HuggingFaceDouble, tmp_path: Path) -> None:
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
     assert process.returncode
     assert not list((tmp_path / "s").glob("*.json"))
 
