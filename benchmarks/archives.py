@@ -2,8 +2,8 @@
 
     python benchmarks/archives.py [COUNT] [ROUNDS]
 
-The peer unpacks with `tar` or `unzip`, and builds with the same command. "As a source would be unpacked" is our own
-unpacking, with every check of names, sizes and sums, as it is done for what is compressed. All give the same shards.
+The peer unpacks with `tar` or `unzip`, and builds with the same command. Our own reader unpacks with every check of
+names, sizes and sums, as it does what is compressed. All give the same shards.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def main() -> None:
             cases = [
                 Case(peer, after(folder, tool, build["unpacked"]), clean),
                 Case(
-                    "as a source would be unpacked, then built",
+                    "unpacked by our own reader, then built",
                     after(folder, f"{ours} source.{kind} unpacked", build["unpacked"]),
                     clean,
                 ),
