@@ -9,6 +9,7 @@ names, sizes and sums, as it does what is compressed. All give the same shards.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -20,10 +21,8 @@ from projects import make_pictures, put_aside, settle, write_recipe
 
 COLUMNS = "{image: image, text: string}"
 FOLDERS = ("work", "out", "cache", "unpacked")
-TOOLS = {
-    "zip": "mkdir unpacked && unzip -q source.zip -d unpacked",
-    "tar": "mkdir unpacked && tar -xf source.tar -C unpacked",
-}
+UNZIP = "unzip -q source.zip -d unpacked" if shutil.which("unzip") else "python3 -m zipfile -e source.zip unpacked"
+TOOLS = {"zip": UNZIP, "tar": "tar -xf source.tar -C unpacked"}
 OURS = """
 import sys
 from pathlib import Path
@@ -84,9 +83,9 @@ def main() -> None:
 
         ours = f"{sys.executable} -c '{OURS}'"
         for kind, tool in TOOLS.items():
-            peer = f"{tool.split()[3]}, then built from the folder"
+            peer = f"{tool.split()[0]}, then built from the folder"
             cases = [
-                Case(peer, after(folder, tool, build["unpacked"]), clean),
+                Case(peer, after(folder, f"mkdir unpacked && {tool}", build["unpacked"]), clean),
                 Case(
                     "unpacked by our own reader, then built",
                     after(folder, f"{ours} source.{kind} unpacked", build["unpacked"]),
