@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("build", ("build",)),
     ("stages", ("stages", "samples")),
     ("checks", ("checks", "validation")),
+    ("publish", ("publish",)),
     (
         "top",
         (
@@ -65,6 +66,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "card_in_place",
             "mend_card",
             "validate_command",
+            "publish_command",
             "__main__",
         ),
     ),
@@ -87,8 +89,8 @@ DOORS = {
     "PIL": ("pipeline/media/image.py",),
     "jinja2": ("pipeline/template.py",),
     "aiohttp": ("pipeline/network/fetcher.py", "pipeline/network/transfer.py", "pipeline/network/addresses.py"),
-    "huggingface_hub": ("pipeline/sources/hub_huggingface.py",),
-    "modelscope_hub": ("pipeline/sources/hub_modelscope.py",),
+    "huggingface_hub": ("pipeline/sources/hub_huggingface.py", "pipeline/publish/huggingface.py"),
+    "modelscope_hub": ("pipeline/sources/hub_modelscope.py", "pipeline/publish/modelscope.py"),
 }
 """The doors of foreign libraries."""
 
