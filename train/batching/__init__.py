@@ -1,0 +1,1 @@
+"""Batches: which rows go together, padded or packed."""

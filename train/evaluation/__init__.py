@@ -1,0 +1,1 @@
+"""Evaluation: generated texts against true ones."""

@@ -1,0 +1,1 @@
+"""Model families: how each sees media, and what may be trained in it."""

@@ -1,0 +1,1 @@
+"""Feeding: rows of shards, in place, to examples; no second copy, no network."""

@@ -1,0 +1,1 @@
+"""Models: loading, what is trained of them, and merging."""

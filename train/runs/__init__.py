@@ -1,0 +1,1 @@
+"""Runs: one folder for everything that a training does."""
