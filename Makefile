@@ -35,10 +35,8 @@ train: ## fine-tune a model on the dataset (not part of this version yet)
 	@echo "  next: make data RECIPE=$(RECIPE), and load the result with datasets.load_dataset" >&2
 	@exit 2
 
-publish: ## push the dataset to a hub (not part of this version yet)
-	@echo "make publish: publishing is not part of this version yet (see CHANGELOG.md)." >&2
-	@echo "  next: make validate, then push the folder below out/ with the hub's own client" >&2
-	@exit 2
+publish: .venv/.made ## plan a push of the dataset of RECIPE to the places it names; OPTIONS=--yes does it
+	$(BIN)/shardwright publish $(RECIPE) $(OPTIONS)
 
 test: .venv/.made-dev ## run the tests
 	$(BIN)/python -m pytest -n 2 $(OPTIONS)

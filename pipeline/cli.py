@@ -221,6 +221,42 @@ def validate(target: Path, *, yes: bool, **options: Any) -> None:
 
 
 @main.command()
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="PLACE",
+    help="huggingface:owner/name[@branch], modelscope:owner/name[@branch] or folder:/some/where; repeatable.",
+)
+@click.option("--yes", is_flag=True, help="Push; without it the plan is printed, and nothing is changed.")
+@click.option("--tag", metavar="NAME", help="Make it a release of this name, e.g. v1.2.0; the card says what changed.")
+@click.option("--branch", metavar="NAME", help="Write this branch in place of the main one.")
+@click.option("--pull-request", is_flag=True, help="Propose it in place of writing the branch (Hugging Face).")
+@click.option("--public", is_flag=True, help="A repository that is made is public; one that is there stays as it is.")
+@click.option("--gated", type=click.Choice(["auto", "manual"]), help="Let in those who ask, or those whom you let in.")
+@click.option("--message", default="", help="The title of the commit.")
+@click.option("--key", metavar="COLUMN", help="The column that says which row is which; left out: id.")
+@click.option("--force-invalid", is_flag=True, help="Push although validate finds errors; the commit says so.")
+@click.option("--kind", type=click.Choice(["dataset", "model"]), help="What it is; left out: looked at.")
+@build_options
+def publish(source: Path, **options: Any) -> None:
+    """Publish a dataset or a model: a plan first, then one atomic push, then the proof that it is there.
+
+    SOURCE is a recipe file (its dataset is built and proved first), a dataset folder, or a folder with a model and its
+    card. Without --yes nothing is changed. Readers see what was there before or what is there after, never half.
+    Tokens come from HF_TOKEN, MODELSCOPE_API_TOKEN, or where the hubs' own logins stored them.
+    Exit code 0: done, or planned; 1: validate finds errors; 2: a mistake in the command; 3: it could not be pushed.
+    """
+    _begin()
+    from pipeline.publish_command import run_publish
+
+    text, code = run_publish(source, **options)
+    _say(text)
+    if code:
+        sys.exit(code)
+
+
+@main.command()
 @cache_option
 @click.option("--failed", is_flag=True, help="List every URL that is not stored, with its reason and first row.")
 @click.option("--status", type=int, help="With --failed: only those that a server answered so.")

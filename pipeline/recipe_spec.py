@@ -563,6 +563,36 @@ class FetchSpec(Strict):
         return _as_list(value)
 
 
+class PublishSpec(Strict):
+    """Where `shardwright publish` pushes to when no `--to` says otherwise, and how a repository is made there."""
+
+    huggingface: str | None = None
+    """A repository of Hugging Face: `owner/name`, or `owner/name@branch`."""
+    modelscope: str | None = None
+    """A repository of ModelScope, likewise."""
+    folder: str | None = Field(default=None, min_length=1)
+    """A folder, e.g. of a NAS; its parent is there already."""
+    private: bool = True
+    """Whether a repository that is made is private; one that is there stays as it is."""
+    gated: Literal["auto", "manual"] | None = None
+    """Let in those who ask (`auto`), or those whom you let in (`manual`); Hugging Face only."""
+    key: str | None = None
+    """The column that says which row is which, so that changed rows are told from new ones; left out: `id`."""
+
+    @field_validator("huggingface", "modelscope")
+    @classmethod
+    def _is_repository(cls, value: str | None) -> str | None:
+        if value is not None and not _REPOSITORY.match(value.partition("@")[0]):
+            raise ValueError(f"{shown(value)} is not the name of a repository; write owner/name")
+        return value
+
+    @property
+    def targets(self) -> list[str]:
+        """The places, as `--to` names them."""
+        named = (("huggingface", self.huggingface), ("modelscope", self.modelscope), ("folder", self.folder))
+        return [f"{hub}:{place}" for hub, place in named if place is not None]
+
+
 class ConfigSpec(Strict):
     """One config of the dataset; what is given here goes before what the recipe says for all."""
 
@@ -607,3 +637,5 @@ class RecipeSpec(Strict):
     """For every config: steps of curation."""
     shards: ShardsSpec = Field(default_factory=ShardsSpec)
     """How shards are cut."""
+    publish: PublishSpec = Field(default_factory=PublishSpec)
+    """Where the dataset is published."""

@@ -36,6 +36,7 @@ FULL: dict[str, Any] = {
     "rejects": {"max_share": 0.5},
     "curate": [{"deduplicate": ["text"]}, {"deduplicate": "media"}],
     "shards": {"max_bytes": "500MB", "row_group_bytes": 100, "media": "embed"},
+    "publish": {"huggingface": "alice/demo", "modelscope": "alice/demo@next", "folder": "/nas/demo", "key": "text"},
 }
 FULL_SCHEMA: dict[str, Any] = {
     "name": "demo",

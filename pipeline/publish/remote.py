@@ -63,7 +63,7 @@ class Change:
     state: RemoteState
     """What it was planned against; a branch that is somewhere else by then is not touched."""
     wanted: Mapping[str, LocalFile]
-    """All files that are there afterwards and known to us; those that `state` has with the same content are not sent."""
+    """All files that are there afterwards and known to us; what `state` has with the same content is not sent."""
     additions: frozenset[str]
     """Those of `wanted` that are new or other than what is there."""
     deletions: frozenset[str]

@@ -1,0 +1,155 @@
+"""Hugging Face's own client as pushes use it: bounded, quiet, tried again, and with its errors in words.
+
+What the client leaves to us (version 2.4): it tries uploads and listings again, but neither commits nor anything else
+that changes a repository; it waits for an answer for ever; it draws bars and logs what it tries.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+from pipeline.errors import ShardwrightError
+from pipeline.publish.push_words import PushedRepo, PushWords, published
+from pipeline.sources.hub_huggingface import HuggingFace, endpoint
+from pipeline.sources.hub_retry import Failure, with_tries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.publish.target import Kind, Target
+    from pipeline.sources.hub_listing import ListedFile
+
+T = TypeVar("T")
+
+CONNECT, SILENCE = 30.0, 300.0
+"""Seconds to wait for a connection, and for the next byte of an answer: a commit of many files takes its time."""
+CONFLICTS = frozenset({409, 412})
+"""Answers that say that another commit came first, or is being made."""
+
+
+class HfClient:
+    """The client of Hugging Face, bound to one repository that is written."""
+
+    def __init__(self, target: Target, kind: Kind, token: str | None) -> None:
+        """Take the token that is given, else the one that the client finds (HF_TOKEN, or where it was stored)."""
+        from huggingface_hub import HfApi
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+        self.id = target.place
+        self.branch = target.branch
+        self.kind = kind
+        self.api = HfApi(endpoint=endpoint(), token=token)
+        self.headers: dict[str, str] = build_hf_headers(token=token)
+        sent = self.headers.get("authorization", "").removeprefix("Bearer ")
+        self.words = PushWords(
+            repo=PushedRepo(hub="huggingface", id=self.id, revision=self.branch, kind=kind),
+            endpoint=self.api.endpoint,
+            token=sent or None,
+            variable="HF_TOKEN",
+            login="hf auth login",
+            tokens_page=f"{self.api.endpoint}/settings/tokens",
+        )
+        self._reader = HuggingFace(self.words.repo, token, kind=kind, words=self.words)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """What names the repository in calls of the client."""
+        return {"repo_id": self.id, "repo_type": self.kind}
+
+    @property
+    def page(self) -> str:
+        """The page of the repository."""
+        return f"{self.api.endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
+
+    def tried(self, action: Callable[[], T]) -> T:
+        """Return what a call gives, made again while what is in its way may pass.
+
+        Raises:
+            PublishError: it was refused, or the hub cannot be reached.
+        """
+
+        def once(_: int) -> T:
+            bound_waiting()
+            return action()
+
+        return with_tries(once, self.failure)
+
+    def files_at(self, revision: str) -> Mapping[str, ListedFile]:
+        """List the files of a revision, page by page and from no cache."""
+        return self.tried(lambda: self._reader.listing(revision).files)
+
+    def failure(self, error: Exception) -> Failure:
+        """Say in words what the client raised."""
+        from huggingface_hub import errors
+
+        if isinstance(error, RuntimeError | ValueError) and isinstance(error.__cause__, Exception):
+            # Around what went wrong with one of many files, or with the card, it puts an error of its own.
+            card = isinstance(error, ValueError) and isinstance(error.__cause__, errors.BadRequestError)
+            if card:
+                return Failure(error=self.words.bad_card(" ".join(str(error).splitlines()[1:])))
+            return self.failure(error.__cause__)
+        if isinstance(error, ShardwrightError):
+            return published(Failure(error=error))
+        if isinstance(error, json.JSONDecodeError):
+            return published(Failure(error=self.words.strange(error), passing=True))
+        if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in CONFLICTS:
+            return self.words.contended(error.response.status_code, error.server_message)
+        return published(self._reader.failure(error))
+
+    def storage_failure(self, error: Exception, revision: str, *, pull_request: bool) -> Failure:
+        """Say what was in the way of large files; the storage of chunks (Xet) tells no more than a network error.
+
+        Why a token for it is refused is only told to those who ask the hub as its other half does.
+        """
+        if not (isinstance(error, OSError) and error.errno is None):
+            return self.failure(error)
+        from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
+
+        url = f"{self.api.endpoint}/api/{self.kind}s/{self.id}/xet-write-token/{quote(revision, safe='')}"
+        asked = {"create_pr": "1"} if pull_request else {}
+        try:
+            bound_waiting()
+            hf_raise_for_status(get_session().get(url, headers=self.headers, params=asked))
+        except Exception as refusal:  # noqa: BLE001  said in words
+            return self.failure(refusal)
+        return published(self.words.network(error))
+
+
+def bound_waiting() -> None:
+    """Let no call of the client wait for ever, which is what it does by itself."""
+    import httpx2
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
+
+    get_session().timeout = httpx2.Timeout(SILENCE, connect=CONNECT)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep bars, warnings and log lines of the client off the terminal, unless HF_HUB_VERBOSITY asks for them."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import (  # type: ignore[attr-defined]
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+        logging,
+    )
+
+    bars = constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not are_progress_bars_disabled()
+    level = logging.get_verbosity()
+    if bars:
+        disable_progress_bars()
+    if not (os.environ.get("HF_HUB_VERBOSITY") or constants.HF_DEBUG):
+        logging.set_verbosity(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            enable_progress_bars()
