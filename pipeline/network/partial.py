@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import hashlib
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pipeline.workspace import disk_errors, read_json, write_json
@@ -59,8 +60,12 @@ class Partial:
             handle = os.open(self.path, flags, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # it may have been moved away, or removed, since it was opened
-            if os.fstat(handle).st_ino == os.stat(self.path).st_ino:  # noqa: PTH116
+            state = os.fstat(handle)
+            # it may have been removed since it was opened
+            if state.st_ino == os.stat(self.path).st_ino:  # noqa: PTH116
+                if state.st_nlink > 1:  # whoever made an object of it was killed; nothing may be written to that
+                    self.path.unlink()
+                    return False
                 self._handle, handle = handle, -1
                 return True
         except (BlockingIOError, FileNotFoundError):
@@ -113,12 +118,16 @@ class Partial:
         return self._digest.hexdigest()
 
     def move_to(self, path: Path) -> None:
-        """Move the whole file to where it belongs; other processes are still kept waiting."""
+        """Let the whole file be what it is.
+
+        It keeps its name here until it is released: a process that finds no file here makes one, and would ask again
+        before the ledger knows.
+        """
         with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                self.path.replace(path)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(self.path, path)
+            except OSError:  # there is one already, which may be damaged; or the disk knows no second names
                 self.path.replace(path)
             self._notes.unlink(missing_ok=True)
         self._moved = True
@@ -127,9 +136,17 @@ class Partial:
         """Let other processes go on; what is not worth to be resumed is removed."""
         if self._handle < 0:
             return
-        if not self._moved and (self.validator is None or self.size < WORTH_RESUMING):
-            with disk_errors(self.path):
+        with disk_errors(self.path):
+            if self._moved:
+                self._unlink_own()
+            elif self.validator is None or self.size < WORTH_RESUMING:
                 self._notes.unlink(missing_ok=True)
                 self.path.unlink(missing_ok=True)
         os.close(self._handle)
         self._handle = -1
+
+    def _unlink_own(self) -> None:
+        """Remove the name here of what is an object now, unless another process has made a file of its own here."""
+        with suppress(FileNotFoundError):
+            if os.stat(self.path).st_ino == os.fstat(self._handle).st_ino:  # noqa: PTH116
+                self.path.unlink()

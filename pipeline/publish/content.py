@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.publish.target import Kind
 
 _SHARD = re.compile(r"(?:[^/]+/)*[^/]*-\d{5}-of-\d{5}(?:-[0-9a-f]+)?\.(?:parquet|arrow|tar)")
-_MEDIUM = re.compile(r"media/.+/(?:[0-9a-f]{2}/[0-9a-f]{64}\.\w+|[^/]*\d{5}[^/]*\.tar)")
+_MEDIUM = re.compile(r"media/(?:.+/[0-9a-f]{2}/[0-9a-f]{64}\.\w+|[^/]+-\d{5}\.tar)")
 _WEIGHTS = re.compile(
     r"(?:[^/]+/)?(?:model|adapter_model|pytorch_model|diffusion_pytorch_model)[\w.-]*\.(?:safetensors|bin)"
 )
