@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -144,6 +145,9 @@ class _Checker:
         configs = {name: self._config(name, config) for name, config in spec.configs.items()}
         self._same_folded(("configs",), "configs", spec.configs)
         card, card_path = self._card()
+        if spec.train is not None:
+            # by its name, since training is built on this and not the other way round
+            self.mistakes += import_module("train.read_settings").settings_of_recipe(self.document, self.path.parent)[1]
         if self.mistakes or card is None:
             return None
         return Recipe(

@@ -37,6 +37,16 @@ FULL: dict[str, Any] = {
     "curate": [{"deduplicate": ["text"]}, {"deduplicate": "media"}],
     "shards": {"max_bytes": "500MB", "row_group_bytes": 100, "media": "embed"},
     "publish": {"huggingface": "alice/demo", "modelscope": "alice/demo@next", "folder": "/nas/demo", "key": "text"},
+    "train": {
+        "model": "alice/model",
+        "method": "lora",
+        "lora": {"r": 8, "dropout": 0.1},
+        "data": {"config": "default", "eval": "test", "frames": {"per_second": 1, "at_most": 8}},
+        "batching": {"samples": 2},
+        "epochs": 2,
+        "arguments": {"warmup_steps": 50},
+        "stages": [{"name": "first", "method": "projector"}, {"name": "second", "epochs": 1}],
+    },
 }
 FULL_SCHEMA: dict[str, Any] = {
     "name": "demo",

@@ -90,7 +90,12 @@ DOORS = {
     "jinja2": ("pipeline/template.py",),
     "aiohttp": ("pipeline/network/fetcher.py", "pipeline/network/transfer.py", "pipeline/network/addresses.py"),
     "huggingface_hub": ("pipeline/sources/hub_huggingface.py", "pipeline/publish/huggingface.py"),
-    "modelscope_hub": ("pipeline/sources/hub_modelscope.py", "pipeline/publish/modelscope.py"),
+    "modelscope_hub": (
+        "pipeline/sources/hub_modelscope.py",
+        "pipeline/publish/ms_client.py",
+        "pipeline/publish/ms_commit.py",
+        "pipeline/publish/ms_transport.py",
+    ),
 }
 """The doors of foreign libraries."""
 

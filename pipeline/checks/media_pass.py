@@ -129,7 +129,7 @@ def _work(
     orders: list[LookOrder], waiting: dict[str, _Shard], examiners: BoundedProcesses, progress: Progress | None
 ) -> None:
     """Look at media, and put what is found to their shards."""
-    for order, answer in _answers(orders, examiners):
+    for order, answer in answers(orders, examiners):
         shard = waiting[order.shard]
         if isinstance(answer, RowRejected):
             place = (order.start + order.first, order.position or 0)
@@ -143,12 +143,14 @@ def _work(
                 progress.advance(count_of(records))
 
 
-def _answers(orders: list[LookOrder], examiners: BoundedProcesses) -> Iterator[tuple[LookOrder, Any]]:
-    """Yield what comes of orders; those that ended their process are cut smaller, down to the medium at fault."""
+def answers(
+    orders: list[LookOrder], examiners: BoundedProcesses, *, job: str = LOOK
+) -> Iterator[tuple[LookOrder, Any]]:
+    """Yield what a job makes of orders; those that ended their process are cut smaller, down to the medium at fault."""
     rows: list[LookOrder] = []
     lists: list[LookOrder] = []
     at_once = min(MOST_BYTES, sum(order.size for order in orders) // (CHUNKS_OF_A_PROCESS * examiners.processes))
-    for answer in examiners.work(LOOK, orders, advance=lambda _: None, at_once=at_once):
+    for answer in examiners.work(job, orders, advance=lambda _: None, at_once=at_once):
         order = answer.order
         if not isinstance(answer.found, RowRejected):
             yield order, answer.found
@@ -166,4 +168,4 @@ def _answers(orders: list[LookOrder], examiners: BoundedProcesses) -> Iterator[t
             else:
                 yield order, RowRejected("media.crash", "its row ends the process that reads it")
     if rows:
-        yield from _answers(rows, examiners)
+        yield from answers(rows, examiners, job=job)

@@ -59,9 +59,9 @@ _PLACEHOLDERS = Rule(
     each=True,
     most=HALF,  # else they stand for something else
 )
-_TOKENS = {
-    "image": r"<image>|<__dj__image>|<\|image\|>|<ImageHere>|<\|image_pad\|>|<image_placeholder>",
-    "video": r"<video>|<__dj__video>|<\|video\|>|<VideoHere>|<\|video_pad\|>",
+TOKENS = {
+    "image": ("<image>", "<__dj__image>", "<|image|>", "<ImageHere>", "<|image_pad|>", "<image_placeholder>"),
+    "video": ("<video>", "<__dj__video>", "<|video|>", "<VideoHere>", "<|video_pad|>"),
 }
 """Placeholders for media in texts, as LLaVA, data-juicer, Qwen and others write them."""
 
@@ -131,8 +131,8 @@ def _placeholders(talk: Talk, columns: Columns, schema: Schema | None) -> tuple[
         )
     keys = [talk.texts] if talk.texts else list(columns.texts)
     return tuple(
-        Placeholder(pattern, key, media, kind)
-        for kind, pattern in _TOKENS.items()
+        Placeholder("|".join(map(re.escape, tokens)), key, media, kind)
+        for kind, tokens in TOKENS.items()
         if (media := tuple(column.name for column in columns.media if column.kind == kind))
         for key in keys
     )

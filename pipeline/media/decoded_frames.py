@@ -32,7 +32,9 @@ class UnreachedError(Exception):
     """A packet or a frame is not where the index says."""
 
 
-def decoded_frames(source: Location, index: FrameIndex, wanted: Sequence[int]) -> Generator[tuple[int, VideoFrame]]:
+def decoded_frames(
+    source: Location | bytes, index: FrameIndex, wanted: Sequence[int]
+) -> Generator[tuple[int, VideoFrame]]:
     """Yield the wanted frames, which are in order, each with its number; leaps to key frames where that saves decoding.
 
     Raises:
@@ -141,7 +143,7 @@ def _picked(
     raise UnreachedError
 
 
-def _straight(source: Location, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+def _straight(source: Location | bytes, index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
     """Yield the wanted frames, decoding from the start."""
     key = index.key_of(wanted[0])
     needed = key.packet if key else 0

@@ -52,13 +52,19 @@ def with_index(source: Location, work: Callable[[FrameIndex], _T]) -> _T:
 
 @functools.lru_cache(maxsize=2)
 def _read_index(source: Location, state: tuple[int, ...], *, decoded: bool) -> FrameIndex:
-    """Read the packets, or decode them; many clips come from one video, and `state` tells whether it is still the same.
-
-    Raises:
-        RowRejected: a code of `probe_video`.
-    """
+    """Return the index; many clips come from one video, and `state` tells whether it is still the same."""
     del state
     probe_video(source, "header")
+    return read_index(source, decoded=decoded)
+
+
+def read_index(source: Location | bytes, *, decoded: bool = False) -> FrameIndex:
+    """Read the packets of a video that was probed, or decode them where `decoded`.
+
+    Raises:
+        RowRejected: `media.no_video`, `media.decode`.
+        FFmpegError: likewise; `refusals` tells it in words.
+    """
     stamps: list[int | None] = []
     shown: list[tuple[int | None, int, int]] = []
     keys: list[KeyFrame] = []
@@ -131,7 +137,7 @@ def _end(order: list[tuple[int, int, int]], claimed: int) -> int:
     return max(itertools.chain([last + length], (pts + length for pts, _, length in order)))
 
 
-def _never_shown(source: Location, times: dict[int, int], first_key: int) -> set[int]:
+def _never_shown(source: Location | bytes, times: dict[int, int], first_key: int) -> set[int]:
     """Return the packets that no player shows, because the start of the video, which they need, was cut off."""
     leading = {time: position for time, position in times.items() if time < first_key}
     if not leading:
@@ -150,7 +156,7 @@ def _never_shown(source: Location, times: dict[int, int], first_key: int) -> set
 
 
 def _index_by_decoding(
-    source: Location, traits: VideoTraits, slots: tuple[Fraction, list[int]] | None, usual: Fraction
+    source: Location | bytes, traits: VideoTraits, slots: tuple[Fraction, list[int]] | None, usual: Fraction
 ) -> FrameIndex:
     """Return the index of a video whose packets do not tell: its frames are those that come out, in their order.
 

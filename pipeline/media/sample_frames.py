@@ -81,9 +81,9 @@ def sample_frames(
     def sample(index: FrameIndex) -> list[SampledFrame]:
         bounds = span_bounds(span or Span(), index)
         if per_second is None:
-            numbers = _by_count(index, bounds, count or 1)
+            numbers = frames_by_count(index, bounds, count or 1)
         else:
-            numbers = _by_steps(index, bounds, 1 / Fraction(per_second))
+            numbers = frames_by_steps(index, bounds, 1 / Fraction(per_second))
         if len(numbers) > most:
             raise RowRejected("clip.most", f"it gives {len(numbers):,} frames, and {most:,} are allowed")
         return _write(source, index, numbers, folder, picture)
@@ -91,7 +91,7 @@ def sample_frames(
     return with_index(source, sample)
 
 
-def _by_steps(index: FrameIndex, bounds: Bounds, step: Fraction) -> list[int]:
+def frames_by_steps(index: FrameIndex, bounds: Bounds, step: Fraction) -> list[int]:
     """Return the frames that are on screen at the start, or a number of steps behind it."""
     frames, start, slack = bounds.frames, bounds.start, index.slack()
     steps = max(math.ceil((bounds.end - slack - start) / step), 1)
@@ -105,7 +105,7 @@ def _by_steps(index: FrameIndex, bounds: Bounds, step: Fraction) -> list[int]:
     return found
 
 
-def _by_count(index: FrameIndex, bounds: Bounds, count: int) -> list[int]:
+def frames_by_count(index: FrameIndex, bounds: Bounds, count: int) -> list[int]:
     """Return the frames that are on screen in the middles of equal parts."""
     if count >= len(bounds.frames):
         return list(bounds.frames)
@@ -148,12 +148,12 @@ def _upright(frame: VideoFrame) -> Any:
     """Return a frame as one of Pillow's images, turned as it is to be shown."""
     # PyAV hands its frames to Pillow
     image = cast("Any", frame).to_image(interpolation=EXACT, threads=1)
-    for turn in _turns(display_matrix(frame)):
+    for turn in turns(display_matrix(frame)):
         image = image.transpose(turn)
     return image
 
 
-def _turns(matrix: tuple[int, ...] | None) -> list[int]:
+def turns(matrix: tuple[int, ...] | None) -> list[int]:
     """Return how a picture is made upright, as FFmpeg's own program does it."""
     if matrix is None:
         return []

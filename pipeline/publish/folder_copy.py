@@ -1,4 +1,4 @@
-"""Making a version of a published folder: what the disk has already gets a second name, the rest is copied and proved."""
+"""Making a version of a published folder: what the disk has gets a second name, the rest is copied and proved."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import stat
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeline.media.probe import hash_file
@@ -24,12 +25,15 @@ if TYPE_CHECKING:
 CHUNK = 1 << 20
 """Bytes that are read and written at a time."""
 _NO_SECOND_NAMES = frozenset(
-    {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+    {
+        *(errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV, errno.EINVAL),
+        *(errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOENT),
+    }
 )
-"""What the system says where a file can have one name only, has too many, or may not be given one by this user."""
+"""What the system says where a file can have one name only, has too many, may not be given one, or is gone."""
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Made:
     """What was made."""
 
@@ -53,38 +57,36 @@ def make_version(
         PublishError: a file cannot be read, or has changed since it was hashed.
         OSError: the disk is full, forbidden or fails.
     """
-    _remove_others(folder, files)
+    folders = {folder, *((folder / path).parent for path in files)}
+    folders |= {parent for one in folders for parent in one.parents if parent.is_relative_to(folder)}
+    _remove_others(folder, files, folders)
+    for one in sorted(folders):
+        one.mkdir(exist_ok=True)
+    known = dict(there)
+    fresh = []
     sent = 0
-    unsynced = []
     for path, file in sorted(files.items()):
         to = folder / path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        old = there.get(file.sha256)
-        if old is not None and _link(old, to):
-            advance(path, file.size)
+        told = partial(advance, path)
+        old = known.setdefault(file.sha256, to)
+        if old != to and _link(old, to):
+            told(file.size)
             continue
-        unsynced.append(to)
+        fresh.append(to)
         if _is_whole(to, file):
-            advance(path, file.size)
-            continue
-        to.unlink(missing_ok=True)  # and not written over: it may be a second name of an older version's file
-        sent += file.size
-        if old is not None and _clone(old, to, file):
-            advance(path, file.size)
+            told(file.size)
         else:
-            _copy(file, to, lambda count, path=path: advance(path, count))  # type: ignore[misc]
-    for to in unsynced:
+            to.unlink(missing_ok=True)  # and not written over: it may be a second name of an older version's file
+            if old != to and _clone(old, to, file):
+                told(file.size)
+            else:
+                _copy(file, to, told)
+            sent += file.size
+    for to in fresh:
         _sync_file(to)
-    folders = {folder, *(parent for path in files for parent in (folder / path).parents if parent.is_relative_to(folder))}
     for one in sorted(folders, reverse=True):
         sync_folder(one)
-    made = {}
-    for path, file in files.items():
-        facts = (folder / path).lstat()
-        if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size:
-            raise PublishError(f"{shown(str(folder / path))} was changed by somebody else", hint="run it again")
-        made[path] = Recorded(size=file.size, sha256=file.sha256, mtime_ns=facts.st_mtime_ns)
-    return Made(files=made, sent=sent)
+    return Made(files={path: _recorded(folder / path, file) for path, file in files.items()}, sent=sent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -99,18 +101,24 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _remove_others(folder: Path, files: Mapping[str, LocalFile]) -> None:
-    """Remove what is none of these files, or stands where a folder of theirs must be."""
+def _recorded(path: Path, file: LocalFile) -> Recorded:
+    """Return what is written down of a file that was made."""
+    facts = path.lstat()
+    if not stat.S_ISREG(facts.st_mode) or facts.st_size != file.size:
+        raise PublishError(f"{shown(str(path))} was changed by somebody else", hint="run it again")
+    return Recorded(size=file.size, sha256=file.sha256, mtime_ns=facts.st_mtime_ns)
+
+
+def _remove_others(folder: Path, files: Mapping[str, LocalFile], folders: set[Path]) -> None:
+    """Remove what an earlier attempt left and is none of these files and folders."""
     if folder.is_symlink():
         folder.unlink()
-    folder.mkdir(exist_ok=True)
-    folders = {parent for path in files for parent in (folder / path).parents}
     for path, facts in list(walk(folder)):
         if path not in files or not stat.S_ISREG(facts.st_mode):
             (folder / path).unlink()
     for below, names, _ in os.walk(folder, topdown=False):
         for name in names:
-            one = folder.__class__(below, name)
+            one = folder / below / name
             if one not in folders:
                 remove(one)
 
@@ -124,7 +132,7 @@ def _link(old: Path, to: Path) -> bool:
     try:
         os.link(old, to, follow_symlinks=False)
     except OSError as error:
-        if error.errno not in {*_NO_SECOND_NAMES, errno.ENOENT}:
+        if error.errno not in _NO_SECOND_NAMES:
             raise
         return False
     return True
@@ -149,56 +157,50 @@ def _clone(old: Path, to: Path, file: LocalFile) -> bool:
                 left -= count
     except OSError as error:
         to.unlink(missing_ok=True)
-        if error.errno not in {*_NO_SECOND_NAMES, errno.ENOENT, errno.EBADF}:
+        if error.errno not in _NO_SECOND_NAMES:
             raise
         return False
-    if left or hash_file(to) != (file.sha256, file.size):
+    if not _is_whole(to, file):
         to.unlink()
         return False
     return True
 
 
-def _copy(file: LocalFile, to: Path, advance: Callable[[int], None]) -> None:
-    """Copy a file and prove that it is the one that was hashed."""
+def _copy(file: LocalFile, to: Path, advance: Callable[[int], object]) -> None:
+    """Copy a file and prove that it is the one that was hashed; who may not read that one may not read the copy."""
     digest = hashlib.sha256()
     done = 0
-    try:
-        with to.open("xb", buffering=0) as target:
-            for chunk in _chunks(file):
-                _write(target.fileno(), chunk)
-                digest.update(chunk)
-                done += len(chunk)
-                if done > file.size:
-                    break
-                advance(len(chunk))
+    with _reading(file):
+        source = file.path.open("rb", buffering=0)
+    with source:
+        mode = 0o666 & (os.fstat(source.fileno()).st_mode | 0o600)
+        handle = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        try:
+            with open(handle, "wb", buffering=0) as target:  # noqa: PTH123  (a handle has no path)
+                while done <= file.size:
+                    with _reading(file):
+                        chunk = source.read(CHUNK)
+                    if not chunk:
+                        break
+                    left = memoryview(chunk)
+                    while left:
+                        left = left[target.write(left) :]
+                    digest.update(chunk)
+                    done += len(chunk)
+                    advance(len(chunk))
             if (done, digest.hexdigest()) != (file.size, file.sha256):
                 what = f"{shown(str(file.path))} was changed while it was published"
                 raise PublishError(what, hint="wait until nobody writes to it, and run it again")
-            # who may not read the source must not get to read it here
-            readable = stat.S_IMODE(target_mode(target.fileno())) & (stat.S_IMODE(file.path.stat().st_mode) | 0o600)
-            os.fchmod(target.fileno(), readable)
-    except BaseException:
-        to.unlink(missing_ok=True)
-        raise
+        except BaseException:
+            to.unlink(missing_ok=True)
+            raise
 
 
-def target_mode(handle: int) -> int:
-    """Return the mode that the system gave to a file that was made."""
-    return os.fstat(handle).st_mode
-
-
-def _write(handle: int, chunk: bytes) -> None:
-    left = memoryview(chunk)
-    while left:
-        left = left[os.write(handle, left) :]
-
-
-def _chunks(file: LocalFile) -> Iterator[bytes]:
-    """Yield the content of a file of this machine; what fails here is not the disk that is published to."""
+@contextmanager
+def _reading(file: LocalFile) -> Iterator[None]:
+    """Say what fails on this machine, which is not the disk that is published to."""
     try:
-        with file.path.open("rb", buffering=0) as source:
-            while chunk := source.read(CHUNK):
-                yield chunk
+        yield
     except OSError as error:
         what = f"{shown(str(file.path))} cannot be read: {error.strerror}"
         raise PublishError(what, hint="put it back or build it again, and run it again") from None

@@ -137,9 +137,7 @@ class Versions:
                 regular.append(path)
         listed |= self._hashed(name, regular)
         record = self.record(name)
-        wrong = {
-            path for path, file in record.files.items() if path in listed and listed[path].sha256 != file.sha256
-        }
+        wrong = {path for path, file in record.files.items() if path in listed and listed[path].sha256 != file.sha256}
         if wrong:
             files = {path: file for path, file in record.files.items() if path not in wrong}
             with suppress(OSError):  # who may only read can verify, too
@@ -176,9 +174,9 @@ class Versions:
                 self.folder(name).rename(self.root / f"{_GONE}{name}")
         there = set(self.names())
         for path in list(self.root.iterdir()) if self.root.is_dir() else ():
-            if path.name.startswith(TEMPORARY) and path.name != NEXT:
-                remove(path)
-            elif path.suffix == ".json" and VERSION.fullmatch(path.stem) and path.stem not in there:
+            is_leftover = path.name.startswith(TEMPORARY) and path.name != NEXT
+            is_lonely = path.suffix == ".json" and VERSION.fullmatch(path.stem) and path.stem not in there
+            if is_leftover or is_lonely:
                 remove(path)
 
     def _record_path(self, name: str) -> Path:

@@ -10,12 +10,16 @@ import json
 import os
 import warnings
 from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import CRITICAL
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from pipeline.errors import ShardwrightError
 from pipeline.publish.push_words import PushedRepo, PushWords, published
+from pipeline.publish.remote import PublishError
 from pipeline.sources.hub_huggingface import HuggingFace, endpoint
+from pipeline.sources.hub_listing import COMMIT
 from pipeline.sources.hub_retry import Failure, with_tries
 
 if TYPE_CHECKING:
@@ -30,6 +34,14 @@ CONNECT, SILENCE = 30.0, 300.0
 """Seconds to wait for a connection, and for the next byte of an answer: a commit of many files takes its time."""
 CONFLICTS = frozenset({409, 412})
 """Answers that say that another commit came first, or is being made."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refs:
+    """Name -> commit."""
+
+    branches: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
 class HfClient:
@@ -66,22 +78,30 @@ class HfClient:
         """The page of the repository."""
         return f"{self.api.endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
 
-    def tried(self, action: Callable[[], T]) -> T:
-        """Return what a call gives, made again while what is in its way may pass.
+    def tried(self, action: Callable[[int], T], failure: Callable[[Exception], Failure] | None = None) -> T:
+        """Return what a call gives, made again while what is in its way may pass; it gets the number of the attempt.
 
         Raises:
             PublishError: it was refused, or the hub cannot be reached.
         """
 
-        def once(_: int) -> T:
+        def once(attempt: int) -> T:
             bound_waiting()
-            return action()
+            return action(attempt)
 
-        return with_tries(once, self.failure)
+        return with_tries(once, failure or self.failure)
 
     def files_at(self, revision: str) -> Mapping[str, ListedFile]:
         """List the files of a revision, page by page and from no cache."""
-        return self.tried(lambda: self._reader.listing(revision).files)
+        return self.tried(lambda _: self._reader.listing(revision).files)
+
+    def refs(self) -> Refs:
+        """Return the branches and tags, asked anew."""
+        refs = self.tried(lambda _: self.api.list_repo_refs(**self.place))
+        branches, tags = ({ref.name: ref.target_commit for ref in some} for some in (refs.branches, refs.tags))
+        if not all(COMMIT.fullmatch(commit) for commit in (*branches.values(), *tags.values())):
+            raise PublishError(f"{self.words.repo} has a branch or a tag that names no commit")
+        return Refs(branches=branches, tags=tags)
 
     def failure(self, error: Exception) -> Failure:
         """Say in words what the client raised."""
@@ -97,7 +117,7 @@ class HfClient:
             return published(Failure(error=error))
         if isinstance(error, json.JSONDecodeError):
             return published(Failure(error=self.words.strange(error), passing=True))
-        if isinstance(error, errors.HfHubHTTPError) and error.response.status_code in CONFLICTS:
+        if isinstance(error, errors.HfHubHTTPError) and is_conflict(error):
             return self.words.contended(error.response.status_code, error.server_message)
         return published(self._reader.failure(error))
 
@@ -118,6 +138,13 @@ class HfClient:
         except Exception as refusal:  # noqa: BLE001  said in words
             return self.failure(refusal)
         return published(self.words.network(error))
+
+
+def is_conflict(error: Exception) -> bool:
+    """Tell whether another commit came first, or is being made."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return isinstance(error, HfHubHTTPError) and error.response.status_code in CONFLICTS
 
 
 def bound_waiting() -> None:
@@ -144,7 +171,7 @@ def quiet() -> Iterator[None]:
     if bars:
         disable_progress_bars()
     if not (os.environ.get("HF_HUB_VERBOSITY") or constants.HF_DEBUG):
-        logging.set_verbosity(logging.CRITICAL)
+        logging.set_verbosity(CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

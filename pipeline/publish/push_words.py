@@ -82,6 +82,13 @@ class PushWords(Words):
             hint = _ROOM
         return SourceError(f"{self.repo} may not be written{self._after(said)}", hint=hint)
 
+    def hidden(self) -> PublishError:
+        """It is there, since it cannot be made, and is not shown."""
+        return PublishError(
+            f"{self.repo} is there, but this token may not see it",
+            hint=f"use a token of somebody who may write it in {self.variable}",
+        )
+
     # -- what it does not take
 
     def refused(self, status: int, said: object = "") -> SourceError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pipeline.sources.hub_client import NOT_READY, Words, listing_of
 from pipeline.sources.hub_listing import ListedFile
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.sources.hub_listing import HubRepo, Listing
 
-KIND = "dataset"
+KIND: Final = "dataset"
 
 
 def endpoint() -> str:
@@ -39,18 +39,21 @@ def is_offline() -> bool:
 
 
 class HuggingFace:
-    """The client of Hugging Face, bound to one dataset repository."""
+    """The client of Hugging Face, bound to one repository: of a dataset, unless another kind is said."""
 
-    def __init__(self, repo: HubRepo, token: str | None) -> None:
+    def __init__(
+        self, repo: HubRepo, token: str | None, *, kind: Literal["dataset", "model"] = KIND, words: Words | None = None
+    ) -> None:
         """Take the token that is given, else the one that the client finds (HF_TOKEN, or where it was stored)."""
         from huggingface_hub import HfApi
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         self._repo = repo
+        self._kind = kind
         self._token = token
         self._api = HfApi(endpoint=endpoint(), token=token)
         sent = build_hf_headers(token=token).get("authorization", "").removeprefix("Bearer ")
-        self._words = Words(
+        self._words = words or Words(
             repo=repo, endpoint=self._api.endpoint, token=sent or None, variable="HF_TOKEN", login="hf auth login"
         )
 
@@ -58,7 +61,8 @@ class HuggingFace:
         """Ask which commit the revision is at now."""
         if self._repo.pinned:
             return self._repo.pinned
-        sha = self._api.dataset_info(self._repo.id, revision=self._repo.at, expand=["sha"]).sha
+        asked: Any = ["sha"]  # the client's types know of one property, its code of any number
+        sha = self._api.repo_info(self._repo.id, repo_type=self._kind, revision=self._repo.at, expand=asked).sha
         if not isinstance(sha, str) or not sha.isalnum():
             raise ValueError("no commit")
         return sha
@@ -71,7 +75,7 @@ class HuggingFace:
     def _entries(self, at: str) -> Iterator[tuple[str, ListedFile]]:
         from huggingface_hub.hf_api import RepoFile
 
-        for entry in self._api.list_repo_tree(self._repo.id, recursive=True, revision=at, repo_type=KIND):
+        for entry in self._api.list_repo_tree(self._repo.id, recursive=True, revision=at, repo_type=self._kind):
             if isinstance(entry, RepoFile):
                 # `oid` is the blob of the pointer for large files, and of the content for all others
                 lfs = entry.lfs
@@ -92,7 +96,7 @@ class HuggingFace:
         got = self._api.hf_hub_download(
             self._repo.id,
             path,
-            repo_type=KIND,
+            repo_type=self._kind,
             revision=commit,
             local_dir=scratch,
             force_download=attempt > 0,
@@ -109,7 +113,7 @@ class HuggingFace:
             hf_raise_for_status,
         )
 
-        url = hf_hub_url(self._repo.id, path, repo_type=KIND, revision=commit, endpoint=self._api.endpoint)
+        url = hf_hub_url(self._repo.id, path, repo_type=self._kind, revision=commit, endpoint=self._api.endpoint)
         asked = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
         headers = {**build_hf_headers(token=self._token), **asked}
         # another host, to which it may be sent on, is not given the token by the client
@@ -176,7 +180,7 @@ class HuggingFace:
     def _revisions(self) -> list[str]:
         """Return the names of branches and tags, or none when they cannot be had."""
         try:
-            refs = self._api.list_repo_refs(self._repo.id, repo_type=KIND)
+            refs = self._api.list_repo_refs(self._repo.id, repo_type=self._kind)
             return [ref.name for ref in (*refs.branches, *refs.tags)]
         except Exception:  # noqa: BLE001  only a hint would be better for it
             return []

@@ -20,8 +20,10 @@ from pipeline.sources.hub_ranges import Part, part_of
 from pipeline.sources.hub_retry import Failure, asked_wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
+
+    from modelscope_hub import HubApi
 
     from pipeline.sources.hub_listing import HubRepo
 
@@ -41,19 +43,33 @@ def endpoint() -> str:
     return str(HubConfig.normalize_endpoint(given))
 
 
-class ModelScope:
-    """The client of ModelScope, bound to one dataset repository."""
+def state_of(files: Mapping[str, ListedFile]) -> str:
+    """Return what stands for the commit of a branch: a fingerprint of the files that are listed there."""
+    return fingerprint(sorted((path, listed.size, listed.sha256) for path, listed in files.items()))
 
-    def __init__(self, repo: HubRepo, token: str | None) -> None:
+
+class ModelScope:
+    """The client of ModelScope, bound to one repository."""
+
+    def __init__(
+        self,
+        repo: HubRepo,
+        token: str | None,
+        *,
+        kind: str = KIND,
+        words: Words | None = None,
+        api: HubApi | None = None,
+    ) -> None:
         """Take the token that is given, else the one that the client finds (MODELSCOPE_API_TOKEN, or a stored one)."""
         from modelscope_hub import HubApi
         from modelscope_hub.config import HubConfig
 
         _be_quiet()
         self._repo = repo
+        self._kind = kind
         config = HubConfig(endpoint=endpoint(), token=token)
-        self._api = HubApi(config)
-        self._words = Words(
+        self._api = api or HubApi(config)
+        self._words = words or Words(
             repo=repo,
             endpoint=str(config.endpoint),
             token=config.token or None,
@@ -65,18 +81,17 @@ class ModelScope:
         """Ask which commit the revision is at now, where the hub says it with its branches and tags."""
         if self._repo.pinned:
             return self._repo.pinned
-        for entry in self._api.list_repo_revisions(self._repo.id, KIND):
+        for entry in self._api.list_repo_revisions(self._repo.id, self._kind):
             if entry.get("Revision") == self._repo.at:
                 return next((v for v in entry.values() if isinstance(v, str) and COMMIT.fullmatch(v)), None)
         return None
 
     def listing(self, commit: str | None) -> Listing:
         """List all files of a commit or of the revision, page by page."""
-        files = self._api.list_repo_files(self._repo.id, KIND, revision=commit or self._repo.at)
+        files = self._api.list_repo_files(self._repo.id, self._kind, revision=commit or self._repo.at)
         listing = listing_of(self._repo, commit or "", self._entries(files))
         if commit is None:
-            known = sorted((path, listed.size, listed.sha256) for path, listed in listing.files.items())
-            listing = Listing(commit=fingerprint(known), files=listing.files)
+            listing = Listing(commit=state_of(listing.files), files=listing.files)
         return listing
 
     def _entries(self, files: Iterable[Any]) -> Iterator[tuple[str, ListedFile]]:
@@ -93,7 +108,7 @@ class ModelScope:
         # locks go where `cache_dir` says, also when the file does not
         got = self._api.download_file(
             self._repo.id,
-            KIND,
+            self._kind,
             path,
             revision=at,
             cache_dir=scratch / "locks",
@@ -110,7 +125,7 @@ class ModelScope:
         if listed.sha256 is None:
             return None
         try:
-            found = self._api.download_file(self._repo.id, KIND, path, revision=at, local_files_only=True)
+            found = self._api.download_file(self._repo.id, self._kind, path, revision=at, local_files_only=True)
         except (CacheNotFound, ValueError, OSError):
             return None
         if found.stat().st_size != listed.size:
@@ -124,7 +139,7 @@ class ModelScope:
         """Fetch the bytes of a file from a place up to another, and no others."""
         at = commit if COMMIT.fullmatch(commit) else self._repo.at
         asked = {"Range": f"bytes={start}-{end - 1}", "Accept-Encoding": "identity"}
-        with self._api.legacy.download_stream(self._repo.id, KIND, path, revision=at, headers=asked) as response:
+        with self._api.legacy.download_stream(self._repo.id, self._kind, path, revision=at, headers=asked) as response:
             chunks = response.iter_content(CHUNK)
             return part_of(self._words, response.status_code, response.headers, chunks, (start, end))
 
@@ -163,7 +178,7 @@ class ModelScope:
     def _not_there(self) -> SourceError:
         """Tell a repository that is not there from a revision or a file that is not."""
         try:
-            names = [str(entry.get("Revision")) for entry in self._api.list_repo_revisions(self._repo.id, KIND)]
+            names = [str(entry.get("Revision")) for entry in self._api.list_repo_revisions(self._repo.id, self._kind)]
         except Exception:  # noqa: BLE001  the same answer again
             return self._words.not_found()
         if self._repo.pinned or self._repo.at not in names:

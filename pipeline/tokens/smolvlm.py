@@ -48,7 +48,7 @@ class SmolVLM2:
 
     def image(self, width: int, height: int) -> Spent:
         """Return what an image costs."""
-        columns, rows = self._grid(width, height)
+        columns, rows = self.grid(width, height)
         if columns * rows == 1:
             return Spent(0, self.tile**2, self.tile_tokens + AROUND_WHOLE)
         tiles = columns * rows
@@ -71,7 +71,7 @@ class SmolVLM2:
         tokens = intro + frames * each + characters_of(frames, minutes_and_seconds) + OUTRO
         return Spent(frames, frames * self.tile**2, tokens)
 
-    def _grid(self, width: int, height: int) -> tuple[int, int]:
+    def grid(self, width: int, height: int) -> tuple[int, int]:
         """Return columns and rows of tiles."""
         short_is_height = width >= height
         width, height = _with_long_side(width, height, self.longest_side)

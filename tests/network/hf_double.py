@@ -1,4 +1,4 @@
-"""A double of Hugging Face on the loopback: what its own client asks when it reads a dataset repository."""
+"""A double of Hugging Face on the loopback: what its own client asks when it reads a repository."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from urllib.parse import parse_qs, quote, unquote
 from tests.network.hub_server import HubServer, Reply, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tests.network.hub_server import Request
 
 LARGE = (".bin", ".png", ".jpg", ".mp4", ".parquet", ".zip")
 """Files that are kept outside git: they have a SHA-256 and come from another host."""
+NAME, REVISION = r"(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
+API = rf"/api/(?P<kind>datasets|models)/{NAME}"
+PAGE = rf"/(?:(?P<kind>datasets)/)?{NAME}"
+"""Where a repository is for programs, and for readers."""
 
 
 def git_blob(data: bytes) -> str:
@@ -52,33 +56,41 @@ class Blob:
 
 @dataclass
 class Repo:
-    """A dataset repository with its history."""
+    """A repository with its history."""
 
     id: str
+    kind: str = "dataset"
     private: bool = False
-    gated: bool = False
+    gated: bool | str = False
+    """`auto` or `manual`, which True means too."""
     granted: set[str] = field(default_factory=set)
     """Users whom a gated repository lets in."""
     commits: dict[str, dict[str, Blob]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    proposals: dict[str, str] = field(default_factory=dict)
+    """`refs/pr/N` -> commit."""
 
-    def commit(self, changes: dict[str, bytes | None], branch: str = "main") -> str:
-        """Add, replace and (None) remove files; return the commit."""
-        files = dict(self.commits.get(self.branches.get(branch, ""), {}))
+    def commit(self, changes: Mapping[str, bytes | Blob | None], branch: str = "main") -> str:
+        """Add, replace and (None) remove files of a branch; return the commit."""
+        oid = self.branches[branch] = self.added(self.branches.get(branch, ""), changes)
+        return oid
+
+    def added(self, parent: str, changes: Mapping[str, bytes | Blob | None]) -> str:
+        """Make a commit that nothing names yet."""
+        files = dict(self.commits.get(parent, {}))
         for path, data in changes.items():
             if data is None:
                 del files[path]
             else:
-                files[path] = Blob(data, path.endswith(LARGE))
+                files[path] = data if isinstance(data, Blob) else Blob(data, path.endswith(LARGE))
         oid = hashlib.sha1(f"{self.id} {len(self.commits)}".encode()).hexdigest()  # noqa: S324
         self.commits[oid] = files
-        self.branches[branch] = oid
         return oid
 
     def at(self, revision: str) -> str | None:
-        """Return the commit that a branch, tag, commit or the start of one names."""
-        named = self.branches.get(revision) or self.tags.get(revision)
+        """Return the commit that a branch, tag, pull request, commit or the start of one names."""
+        named = self.branches.get(revision) or self.tags.get(revision) or self.proposals.get(revision)
         if named or len(revision) < 7:
             return named
         return next((oid for oid in self.commits if oid.startswith(revision)), None)
@@ -107,21 +119,23 @@ class HuggingFaceDouble(HubServer):
         super().__init__()
         self.page_size = page_size
         self.tokens = {"hf_alice": "alice", "hf_bob": "bob"}
+        self.orgs: dict[str, dict[str, str]] = {}
+        """User -> organisation -> the role in it."""
         self.repos: dict[str, Repo] = {}
+        """By name; those of models by `models/` and their name."""
         self.on_other_host: dict[str, bytes] = {}
         self.xet: dict[str, str] = {}
         """SHA-256 -> the name of the content in the store that `xet_store` says."""
         self.xet_store = ""
         """Where the client finds chunks; it also reads folders, as `local://<folder>`."""
         self.routes: list[tuple[str, re.Pattern[str], Callable[..., Reply]]] = []
-        name, revision = r"(?P<name>[^/]+/[^/]+)", r"(?P<revision>[^/]+)"
-        self.route("GET", rf"/api/datasets/{name}", self.info)
-        self.route("GET", rf"/api/datasets/{name}/revision/{revision}", self.info)
-        self.route("GET", rf"/api/datasets/{name}/refs", self.refs)
-        self.route("GET", rf"/api/datasets/{name}/tree/{revision}(?:/(?P<folder>.+))?", self.tree)
-        self.route("POST", rf"/api/datasets/{name}/paths-info/{revision}", self.paths_info)
-        self.route("GET|HEAD", rf"/datasets/{name}/resolve/{revision}/(?P<path>.+)", self.resolve)
-        self.route("GET", rf"/api/datasets/{name}/xet-read-token/{revision}", self.xet_token)
+        self.route("GET", API, self.info)
+        self.route("GET", rf"{API}/revision/{REVISION}", self.info)
+        self.route("GET", rf"{API}/refs", self.refs)
+        self.route("GET", rf"{API}/tree/{REVISION}(?:/(?P<folder>.+))?", self.tree)
+        self.route("POST", rf"{API}/paths-info/{REVISION}", self.paths_info)
+        self.route("GET|HEAD", rf"{PAGE}/resolve/{REVISION}/(?P<path>.+)", self.resolve)
+        self.route("GET", rf"{API}/xet-read-token/{REVISION}", self.xet_token)
         self.route("GET|HEAD", r"/_cdn/(?P<sha256>[0-9a-f]{64})", self.cdn)
 
     def route(self, methods: str, path: str, to: Callable[..., Reply]) -> None:
@@ -130,9 +144,15 @@ class HuggingFaceDouble(HubServer):
 
     def repo(self, name: str, files: dict[str, bytes], **options: Any) -> Repo:
         """Make a repository with one commit."""
-        made = self.repos[name] = Repo(name, **options)
-        made.commit(dict(files))
+        made = Repo(name, **options)
+        self.repos[self.key(made.kind, name)] = made
+        made.commit(files)
         return made
+
+    @staticmethod
+    def key(kind: str, name: str) -> str:
+        """Return by what a repository is kept."""
+        return name if kind.startswith("dataset") else f"models/{name}"
 
     def answer(self, request: Request) -> Reply:
         """Answer one request."""
@@ -153,11 +173,15 @@ class HuggingFaceDouble(HubServer):
         """Put who asks for what in place of a repository's name, or refuse."""
         if "name" not in found:
             return dict(found)
-        name = found.pop("name")
-        repo = self.repos.get(name)
-        if repo is None or (repo.private and user != name.split("/")[0]):
+        repo = self.repos.get(self.key(found.pop("kind", "models"), found.pop("name")))
+        if repo is None or (repo.private and not self.is_ours(user, repo.id)):
             raise RefusalError(404 if user else 401, "RepoNotFound", "Repository not found")
         return {"asker": Asker(user, repo), **found}
+
+    def is_ours(self, user: str | None, name: str) -> bool:
+        """Tell whether a repository, or one that is to be made, is a user's or of an organisation of theirs."""
+        owner = name.partition("/")[0]
+        return user is not None and (user == owner or owner in self.orgs.get(user, {}))
 
     def _commit(self, repo: Repo, revision: str) -> str:
         oid = repo.at(revision)
@@ -168,19 +192,22 @@ class HuggingFaceDouble(HubServer):
     def info(self, request: Request, asker: Asker, revision: str = "main") -> Reply:
         """Answer what a repository is."""
         oid = self._commit(asker.repo, revision)
-        if request.query.get("expand") == "sha":
-            return as_json({"_id": "1", "id": asker.repo.id, "sha": oid})
+        gated = "manual" if asker.repo.gated is True else asker.repo.gated
+        facts = {"private": asker.repo.private, "gated": gated}
+        if "expand" in request.query:
+            return as_json({"_id": "1", "id": asker.repo.id, "sha": oid, **facts})
         files = [{"rfilename": path} for path in sorted(asker.repo.commits[oid])]
-        facts = {"private": asker.repo.private, "gated": "manual" if asker.repo.gated else False}
         return as_json({"_id": "1", "id": asker.repo.id, "sha": oid, "siblings": files, **facts})
 
-    def refs(self, request: Request, asker: Asker) -> Reply:  # noqa: ARG002
-        """Answer the branches and tags."""
+    def refs(self, request: Request, asker: Asker) -> Reply:
+        """Answer the branches and tags, and the pull requests where they are asked for."""
         branches, tags = (
             [{"name": name, "ref": f"refs/{kind}/{name}", "targetCommit": oid} for name, oid in names.items()]
             for kind, names in (("heads", asker.repo.branches), ("tags", asker.repo.tags))
         )
-        return as_json({"branches": branches, "tags": tags, "converts": []})
+        proposals = [{"name": ref, "ref": ref, "targetCommit": oid} for ref, oid in asker.repo.proposals.items()]
+        more = {"pullRequests": proposals} if "include_prs" in request.query else {}
+        return as_json({"branches": branches, "tags": tags, "converts": [], **more})
 
     def tree(self, request: Request, asker: Asker, revision: str, folder: str = "") -> Reply:
         """Answer a page of the listing."""
@@ -214,7 +241,7 @@ class HuggingFaceDouble(HubServer):
         blob = asker.repo.commits[oid].get(path)
         if blob is None:
             raise RefusalError(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": oid})
-        if asker.repo.gated and asker.user not in asker.repo.granted:
+        if asker.repo.gated and asker.user not in asker.repo.granted and not self.is_ours(asker.user, asker.repo.id):
             raise RefusalError(403 if asker.user else 401, "GatedRepo", "Access to this dataset is restricted")
         headers = {"X-Repo-Commit": oid, "Accept-Ranges": "bytes"}
         if not blob.large:
@@ -223,18 +250,27 @@ class HuggingFaceDouble(HubServer):
         linked = {"X-Linked-Size": str(len(blob.data)), "X-Linked-ETag": f'"{blob.sha256}"'}
         if blob.sha256 in self.xet:
             linked["X-Xet-Hash"] = self.xet[blob.sha256]
-            linked["X-Xet-Refresh-Route"] = f"{self.endpoint}/api/datasets/{asker.repo.id}/xet-read-token/{oid}"
+            linked["X-Xet-Refresh-Route"] = (
+                f"{self.endpoint}/api/{asker.repo.kind}s/{asker.repo.id}/xet-read-token/{oid}"
+            )
         where = f"{self.endpoint.replace(self.host, 'localhost')}/_cdn/{blob.sha256}"
         return Reply(302, b"", {**headers, **linked, "ETag": f'"{blob.sha256}"', "Location": where})
 
-    def xet_token(self, request: Request, asker: Asker, revision: str) -> Reply:  # noqa: ARG002
+    def xet_token(
+        self,
+        request: Request,  # noqa: ARG002
+        asker: Asker,  # noqa: ARG002
+        revision: str,  # noqa: ARG002
+        *,
+        expires: int = 9_999_999_999,
+    ) -> Reply:
         """Answer where chunks are, and a token for them; its Python and its Rust half read it in two ways."""
         values = {
             "X-Xet-Cas-Url": self.xet_store,
             "X-Xet-Access-Token": "chunks",
-            "X-Xet-Token-Expiration": "9999999999",
+            "X-Xet-Token-Expiration": str(expires),
         }
-        return as_json({"accessToken": "chunks", "exp": 9999999999, "casUrl": self.xet_store}, headers=values)
+        return as_json({"accessToken": "chunks", "exp": expires, "casUrl": self.xet_store}, headers=values)
 
     def cdn(self, request: Request, sha256: str) -> Reply:  # noqa: ARG002
         """Answer a large content."""
@@ -244,7 +280,7 @@ class HuggingFaceDouble(HubServer):
         """Return what was asked for as a file's content: paths, and for large files their SHA-256."""
         found = []
         for request in self.log:
-            match = re.match(r"/datasets/[^/]+/[^/]+/resolve/[^/]+/(.+)|/_cdn/(.+)", request.path)
+            match = re.match(r"(?:/datasets)?/[^/]+/[^/]+/resolve/[^/]+/(.+)|/_cdn/(.+)", request.path)
             if match and request.method == "GET":
                 found.append(match[1] or match[2])
         return found

@@ -55,6 +55,7 @@ class Fault:
     path: str
     """A regular expression, searched in the decoded path and query."""
     method: str = "GET"
+    """`*`: any."""
     times: int = 1
     after: int = 0
     status: int | None = None
@@ -67,10 +68,12 @@ class Fault:
     """Fall silent after so many bytes of the body."""
     reset: bool = False
     """Reset the connection in place of an answer."""
+    undone: bool = False
+    """Whether the request is not carried out either; else only its answer is another one, or lost."""
 
     def takes(self, request: Request, text: str) -> bool:
         """Say whether this request is hit, and count it."""
-        if self.times <= 0 or request.method != self.method or not re.search(self.path, text):
+        if self.times <= 0 or self.method not in ("*", request.method) or not re.search(self.path, text):
             return False
         if self.after > 0:
             self.after -= 1
@@ -153,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.hub.lock:
             self.hub.log.append(request)
             fault = next((fault for fault in self.hub.faults if fault.takes(request, text)), None)
-            reply = self.hub.answer(request)
+            reply = Reply() if fault and fault.undone else self.hub.answer(request)
         if fault and fault.reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             self.close_connection = True
