@@ -7,10 +7,10 @@ SECONDS ?= 60
 KILLS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help data validate train publish test check fix bench fuzz torture clean
+.PHONY: help data validate train publish test test-slow check fix bench fuzz torture clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  RECIPE=recipes/NAME.yaml chooses the dataset (now $(RECIPE)); OPTIONS='--workers 1' goes to the command."
 
@@ -38,8 +38,11 @@ train: ## fine-tune a model on the dataset (not part of this version yet)
 publish: .venv/.made ## plan a push of the dataset of RECIPE to the places it names; OPTIONS=--yes does it
 	$(BIN)/shardwright publish $(RECIPE) $(OPTIONS)
 
-test: .venv/.made-dev ## run the tests
-	$(BIN)/python -m pytest -n 2 $(OPTIONS)
+test: .venv/.made-dev ## run the tests, but for the slow ones
+	$(BIN)/python -m pytest -n 2 -m 'not slow' $(OPTIONS)
+
+test-slow: .venv/.made-dev ## run the slow tests
+	$(BIN)/python -m pytest -n 2 -m slow $(OPTIONS)
 
 check: .venv/.made-dev ## lint, formatting, types: exactly what CI runs before the tests
 	$(BIN)/ruff check

@@ -214,16 +214,6 @@ def test_every_recipe_key_is_documented() -> None:
                 assert f"`{key}`" in text, f"{model.__name__}.{key} is missing in docs/recipe.md"
 
 
-@pytest.mark.parametrize("target", ["train", "publish"])
-def test_what_is_not_built_yet_says_so(target: str) -> None:
-    """A target of a later version ends with an error and says what to do."""
-    done = subprocess.run(
-        ["make", "--no-print-directory", target], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode != 0
-    assert "not part of this version yet" in done.stderr
-
-
 def test_no_path_of_a_machine_in_the_repository() -> None:
     """No tracked text holds an absolute path of the machine it was written on."""
     pattern = "(^|[^.a-z/])/(wor" + "k|roo" + "t|hom" + "e)/[a-z]"

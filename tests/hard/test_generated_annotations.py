@@ -121,6 +121,7 @@ print(next(line.split()[1] for line in status.splitlines() if line.startswith("V
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is measured as Linux tells it")
 @pytest.mark.parametrize("ending", ABSURD)
 def test_line_of_a_gigabyte(project: Project, ending: str) -> None:

@@ -99,6 +99,7 @@ def test_a_private_repository(project: Project) -> None:
         assert not path.is_file() or b"hf_alice" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_modelscope_when_hugging_face_is_down(project: Project) -> None:
     """Of several places the first that answers is taken, and the report says why not the others."""
     write(project, huggingface=NAME, fallbacks=[{"modelscope": NAME, "files": ["train/*", "images/*"]}])
@@ -111,6 +112,7 @@ def test_modelscope_when_hugging_face_is_down(project: Project) -> None:
     assert pictures(project) == {n: png(n) for n in range(6)}
 
 
+@pytest.mark.slow
 def test_links_into_another_repository(project: Project) -> None:
     """As in VideoFeedback: rows of one repository link to clips of another; one listing serves them all."""
     clips = ["video_0.mov", "video_90.mov", "unordered.mov", "h265_video.mp4"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from tests.network import faults, miniatures
 from tests.network.bad_server import BadServer
@@ -182,6 +183,7 @@ def assert_holds_latex_ocr(home: Home, tables: dict[tuple[str, str], list[dict[s
     assert sorted(where) == [("default", *broken), ("full", *broken)]
 
 
+@pytest.mark.slow
 def test_latex_ocr(tmp_path: Path) -> None:
     """A prepared dataset, pictures inside of Parquet, keeps its configs and splits; the card says what they share."""
     recipe = RECIPES / "latex_ocr.yaml"
@@ -235,6 +237,7 @@ def test_latex_ocr_from_modelscope(tmp_path: Path) -> None:
 # -- CLoT-Oogiri-GO
 
 
+@pytest.mark.slow
 def test_clot_oogiri(tmp_path: Path) -> None:
     """Answers and an archive of pictures from one repository; empty answers are gone, stars are numbers."""
     recipe = RECIPES / "clot_oogiri.yaml"
@@ -309,6 +312,7 @@ def better_synth_at(folder: Path, server: BadServer) -> Home:
     return Home(folder, recipe)
 
 
+@pytest.mark.slow
 def test_better_synth(tmp_path: Path) -> None:
     """Two files of annotations and one archive by plain URLs become two configs, filtered and drawn alike."""
     files, rows, llava, images = miniatures.better_synth()

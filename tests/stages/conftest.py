@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.disturbed import TORTURE, Made, rich, script
+from tests.disturbed import Made, rich, script
 from tests.project import Project
 
 __all__ = ["script"]
@@ -20,12 +20,3 @@ def rich_made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def large(rich_made: Made) -> Made:
     """Give the project with media of every kind, with nothing built."""
     return rich_made.fresh()
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave Ctrl-C to `make torture`: on a machine that does other things too, a signal may meet another moment."""
-    if TORTURE:
-        return
-    left_out = [item for item in items if item.name.startswith("test_ctrl_c")]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]

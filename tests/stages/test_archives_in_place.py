@@ -325,6 +325,7 @@ def test_archive_of_the_web(tmp_path: Path) -> None:
         assert not path.exists()
 
 
+@pytest.mark.slow
 def test_killed_anywhere(tmp_path: Path, script: Path) -> None:
     """After `kill -9` while archives are read, media examined or shards written, the next build gives the same."""
     project = Project(tmp_path)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+"""`make torture` runs them as well."""
+
 SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
 YEAR = 365 * 24 * HOUR

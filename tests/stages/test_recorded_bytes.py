@@ -159,6 +159,7 @@ def cases(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, list[dict[str, Any
     return columns, rows, {"row_group_bytes": limits[0], "max_bytes": limits[1]}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(case=cases())
 def test_card_says_what_datasets_records(case: Any, loader: Loader, tmp_path_factory: pytest.TempPathFactory) -> None:

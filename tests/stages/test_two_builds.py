@@ -27,6 +27,9 @@ from tests.project import Project
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+"""`make torture` runs them as well."""
+
 TIMES = 15 if TORTURE else 2
 """How often two builds start at the same instant."""
 SOON = 15.0
