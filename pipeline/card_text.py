@@ -140,21 +140,22 @@ def load_human_card(path: Path, *, shown_as: str | None = None) -> CardText:
     return card
 
 
-def join_card(card: CardText, *, yaml_block: str, facts: str) -> str:
+def join_card(card: CardText, *, yaml_block: str, facts: str, made_from: str = "the shards") -> str:
     """Put a card together: the human parts to the byte, the generated ones between their markers.
 
     Without facts markers in the body the facts go to its end. Facts can quote people (a credit, a licence), so a
     marker inside of them is made harmless.
     """
     facts = facts.strip().replace("<!-- shardwright:", "&lt;!-- shardwright:")
-    block = f"{FACTS_BEGIN}\n\n{facts}\n\n{FACTS_END}"
+    facts_begin, yaml_begin = (begin.replace("the shards", made_from) for begin in (FACTS_BEGIN, YAML_BEGIN))
+    block = f"{facts_begin}\n\n{facts}\n\n{FACTS_END}"
     if _FACTS_BLOCK.search(card.body):
         body = _FACTS_BLOCK.sub(lambda _: block, card.body, count=1)
     else:
         gap = "" if card.body.endswith("\n\n") else ("\n" if card.body.endswith("\n") or not card.body else "\n\n")
         body = f"{card.body}{gap}{block}\n"
     front = card.front if card.front.endswith("\n") or not card.front else f"{card.front}\n"
-    return f"---\n{front}{YAML_BEGIN}\n{yaml_block.strip()}\n{YAML_END}\n---\n{body}"
+    return f"---\n{front}{yaml_begin}\n{yaml_block.strip()}\n{YAML_END}\n---\n{body}"
 
 
 def size_category(rows: int) -> str:

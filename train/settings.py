@@ -90,6 +90,8 @@ class DataSpec(Strict):
     """Or the conversation itself, as a schema has it: a list of turns, or a column that holds messages."""
     id: str | None = None
     """The column that names a row in messages and records."""
+    shuffle_window: Count = 64
+    """Row groups that are shuffled among each other; the rows of an epoch are read from so many places of the disk."""
     frames: FramesSpec = Field(default_factory=lambda: FramesSpec(count=8))
     """Which frames of a video the model is shown."""
     longest_side: Count | None = None
@@ -171,6 +173,15 @@ class RejectsSpec(Strict):
         return _as_float(value)
 
 
+class ProcessorSpec(Strict):
+    """Options of a model's processor, by their names in its processor_config.json."""
+
+    image: dict[str, Any] = Field(default_factory=dict)
+    """Of the image processor, e.g. `{size: {longest_edge: 602112}}` for Qwen's models, which count pixels."""
+    video: dict[str, Any] = Field(default_factory=dict)
+    """Of the video processor."""
+
+
 class StageSettings(Strict):
     """What a stage of a training can say for itself; see `Settings.stages`."""
 
@@ -237,8 +248,8 @@ class Settings(StageSettings):
     """A branch, tag or commit; left out: the main branch. The run's record says which commit it was."""
     family: str | None = None
     """How the model sees media, where its `model_type` does not say it: smolvlm, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl."""
-    processor: dict[str, Any] = Field(default_factory=dict)
-    """Options of the model's processor, e.g. `max_pixels` of Qwen's."""
+    processor: ProcessorSpec = Field(default_factory=ProcessorSpec)
+    """How the model's processor resizes media, where it is to be otherwise than the model brings it."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"] = "sdpa"
     """How attention is computed."""
     precision: Literal["auto", "fp32", "bf16", "pure_bf16"] = "auto"
@@ -248,8 +259,8 @@ class Settings(StageSettings):
     """Decides the order of the rows, new adapters, and dropout."""
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Processes that decode and encode for one device; left out: as many as its share of the processors, less one."""
-    frame_cache: bool | str = False
-    """Keep decoded frames for the next epochs and runs: true (beside the dataset), or a folder."""
+    frame_cache: Literal["jpeg", "png"] | None = None
+    """Keep chosen frames of videos in the cache folder for the next epochs and runs, as small pictures or exact ones."""
     report_to: list[Literal["tensorboard", "swanlab"]] = Field(default_factory=lambda: ["tensorboard"])  # type: ignore[arg-type]
     """Where curves go beside metrics.jsonl. SwanLab writes into the run's folder, to be synced afterwards."""
     project: str | None = None

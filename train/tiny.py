@@ -28,8 +28,8 @@ CORPUS = (
     "A rabbit stands in a green meadow under a tree. People ride bikes down the street past parked cars.",
     "A man in a dark suit talks to the camera. Two astronauts float through a white room, and the earth is below them.",
     "You are provided the following series of eight frames from a 0:00:10 [H:MM:SS] video.\n\nFrame from 00:01:",
-    "User: describe the picture. Assistant: a red square on white <0.3 seconds> Frame1: system\nYou are a helpful assistant.",
-    r"\frac { 1 } { 2 } \int _ { 0 } ^ { \infty } e ^ { - x ^ { 2 } } d x = \sqrt { \pi } , \alpha + \beta \left( x \right)",
+    "User: Assistant: a red square on white <0.3 seconds> Frame1: system\nuser\nassistant\nYou are helpful.",
+    r"\frac { 1 } { 2 } \int _ { 0 } ^ { \infty } e ^ { - x ^ { 2 } } d x = \sqrt { \pi } , \alpha + \left( x \right)",
 )
 """What the tokenizers learn their words from; every other word is spelt in bytes."""
 VOCABULARY = 700
@@ -48,6 +48,13 @@ TEXT = {
 VISION = {"hidden_size": 32, "intermediate_size": 64}
 CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 QWEN_CONTROL = (*CONTROL, "<|vision_start|>", "<|vision_end|>", "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>")
+SMOLVLM_ROLES = {
+    "bos_token": "<|im_start|>",
+    "eos_token": "<end_of_utterance>",
+    "pad_token": "<|im_end|>",
+    "unk_token": "<|endoftext|>",
+}
+QWEN_ROLES = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
 
 
 def make_tiny(family: str, folder: Path, *, seed: int = 0) -> Path:
@@ -113,11 +120,8 @@ def _smolvlm(template: str) -> tuple[Any, Any]:
     words = _words([*CONTROL, *named.values(), *places], pre_tokenizers.Sequence([digits, _bytes()]))
     tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_object=words,
-        bos_token="<|im_start|>",
-        eos_token="<end_of_utterance>",
-        pad_token="<|im_end|>",
-        unk_token="<|endoftext|>",
         extra_special_tokens=named,
+        **SMOLVLM_ROLES,
     )
     tile = {"longest_edge": 32}
     sampling = {"max_frames": 8, "fps": 1, "video_size": tile}
@@ -145,7 +149,14 @@ def _qwen2_vl(template: str) -> tuple[Any, Any]:
 
     tokenizer, settings = _qwen(sections=[2, 3, 3])
     config = transformers.Qwen2VLConfig(
-        vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 64, "num_heads": 2, "mlp_ratio": 2, "patch_size": 14},
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": 64,
+            "num_heads": 2,
+            "mlp_ratio": 2,
+            "patch_size": 14,
+        },
         **settings,
     )
     processor = _qwen_processor(transformers.Qwen2VLProcessor, transformers.Qwen2VLVideoProcessor, tokenizer, template)
@@ -161,7 +172,9 @@ def _qwen2_5_vl(template: str) -> tuple[Any, Any]:
         vision_config=VISION | layers | {"out_hidden_size": 64},
         **settings,
     )
-    processor = _qwen_processor(transformers.Qwen2_5_VLProcessor, transformers.Qwen2VLVideoProcessor, tokenizer, template)
+    processor = _qwen_processor(
+        transformers.Qwen2_5_VLProcessor, transformers.Qwen2VLVideoProcessor, tokenizer, template
+    )
     return transformers.Qwen2_5_VLForConditionalGeneration(config), processor
 
 
@@ -250,7 +263,7 @@ def _qwen_numbers(tokenizer: Any) -> dict[str, int]:
 
 
 def _qwen_tokenizer(control: tuple[str, ...], *, extra_special_tokens: Any) -> Any:
-    """Return a tokenizer that cuts texts as Qwen2's does, which the class sees to; the words are those of the corpus."""
+    """Return a tokenizer that cuts texts as Qwen2's does, which its class sees to, and knows the corpus' words."""
     import json
 
     import transformers
@@ -259,9 +272,8 @@ def _qwen_tokenizer(control: tuple[str, ...], *, extra_special_tokens: Any) -> A
     return transformers.Qwen2Tokenizer(
         vocab=words["vocab"],
         merges=[tuple(pair) for pair in words["merges"]],
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
         extra_special_tokens=extra_special_tokens,
+        **QWEN_ROLES,
     )
 
 

@@ -114,8 +114,10 @@ class Dataset:
         return found
 
 
-def read_dataset(files: DatasetFiles) -> tuple[Dataset | None, list[Problem]]:
+def read_dataset(files: DatasetFiles, *, footers: bool = True) -> tuple[Dataset | None, list[Problem]]:
     """Read the card and the footers of a dataset, and find the shards of each split.
+
+    Without `footers` those are left to the caller, who may know some of them already.
 
     Raises:
         SourceError: the listing cannot be had.
@@ -132,7 +134,8 @@ def read_dataset(files: DatasetFiles) -> tuple[Dataset | None, list[Problem]]:
     else:
         named = [info["config_name"] for info in dataset.infos() if isinstance(info.get("config_name"), str)]
         problems += _guessed(dataset, named[0] if len(named) == 1 else "default")
-    dataset.footers = read_footers(files, sizes, dataset.shards)
+    if footers:
+        dataset.footers = read_footers(files, sizes, dataset.shards)
     return dataset, problems
 
 

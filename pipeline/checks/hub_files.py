@@ -65,6 +65,10 @@ class HubFiles:
             self._sizes = {name: asked.get(name, listed[name]) or 0 for name in sorted(listed)}
         return self._sizes
 
+    def sha256(self, name: str) -> str | None:
+        """Return the SHA-256 that the hub lists of a file; None: it lists none."""
+        return self._remote.listing.files[name].sha256
+
     def open(self, name: str) -> BinaryIO:
         """Open a file that can be sought in; only what is read of it is fetched."""
         return cast("BinaryIO", RangeReader(self.sizes()[name], partial(self._remote.read, name)))

@@ -128,6 +128,7 @@ class HfClient:
         """
         if not (isinstance(error, OSError) and error.errno is None):
             return self.failure(error)
+        from huggingface_hub.errors import HfHubHTTPError
         from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
         url = f"{self.api.endpoint}/api/{self.kind}s/{self.id}/xet-write-token/{quote(revision, safe='')}"
@@ -136,6 +137,8 @@ class HfClient:
             bound_waiting()
             hf_raise_for_status(get_session().get(url, headers=self.headers, params=asked))
         except Exception as refusal:  # noqa: BLE001  said in words
+            if type(refusal) is HfHubHTTPError and refusal.response.status_code == 404:
+                return Failure(error=self.words.no_chunks())
             return self.failure(refusal)
         return published(self.words.network(error))
 

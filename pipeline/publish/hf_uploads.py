@@ -126,15 +126,22 @@ class Uploads:
         """Bytes of contents that went over the network, those inside the commit included."""
         return self._meter.sent + self._inside
 
-    def send(self, files: Mapping[str, LocalFile], advance: Callable[[int], None]) -> list[Addition]:
+    def send(
+        self, files: Mapping[str, LocalFile], there: set[str | None], advance: Callable[[int], None]
+    ) -> list[Addition]:
         """Send what is large; return the operations that name all files, the small ones with their content.
+
+        `there` holds the SHA-256 of contents that the repository has; `advance` gets the bytes of all others.
 
         Raises:
             PublishError: a file is not the one that was planned, or was refused.
         """
         additions = [self._addition(path, files[path]) for path in sorted(files)]
-        for start, end in pairwise(_cuts([files[one.path_in_repo].size for one in additions])):
-            self._send_batch(additions[start:end], advance)
+        for start, end in pairwise(_cuts([one.local.size for one in additions])):
+            batch = additions[start:end]
+            new = {one.local.sha256: one.local.size for one in batch if one.local.sha256 not in there}
+            self._send_batch(batch, sum(new.values()), advance)
+            there = there | set(new)
         return additions
 
     def _addition(self, path: str, local: LocalFile) -> Addition:
@@ -151,8 +158,8 @@ class Uploads:
             made.upload_info.sha256 = bytes.fromhex(local.sha256)
         return made
 
-    def _send_batch(self, batch: list[Addition], advance: Callable[[int], None]) -> None:
-        total, shown = sum(one.local.size for one in batch), 0
+    def _send_batch(self, batch: list[Addition], total: int, advance: Callable[[int], None]) -> None:
+        shown = 0
 
         def show() -> None:
             nonlocal shown

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from pipeline.publish.hf_access import check_access
 from pipeline.publish.hf_client import HfClient, quiet
 from pipeline.publish.hf_reading import read_pieces
+from pipeline.publish.push_words import UnknownError
 from pipeline.publish.remote import PublishError, Pushed, RemoteState
 from pipeline.sources.hub_listing import BRANCHES, shown
 
@@ -54,7 +55,7 @@ class HuggingFaceRemote:
     def push(self, change: Change, advance: Callable[[int], None]) -> Pushed:
         """Make a change in one commit, or propose it.
 
-        `advance` is called with bytes of contents, in this thread, up to the sizes of all additions.
+        `advance` is called in this thread with bytes of contents that are new to the repository.
 
         Raises:
             MovedError: the branch is not where `change.state` saw it.
@@ -67,7 +68,7 @@ class HuggingFaceRemote:
             try:
                 pushed = self._push(change, advance, made)
             except PublishError as error:
-                if made:
+                if made and not isinstance(error, UnknownError):
                     error.what += f" (made before that, and without anything of this push: {' and '.join(made)})"
                 raise
             if change.gated and change.state.exists and change.gated != change.state.gated and not change.pull_request:
@@ -172,8 +173,9 @@ class HuggingFaceRemote:
             if found := proposed(client, change, base, author):
                 return self._pushed(found.commit, sent=0, proposal=found)
         uploads = Uploads(client, branch if has_branch else MAIN, pull_request=change.pull_request)
+        there = {listed.sha256 for listed in base.files.values()}
         operations: Operations = [
-            *uploads.send({path: change.wanted[path] for path in change.additions}, advance),
+            *uploads.send({path: change.wanted[path] for path in change.additions}, there, advance),
             *(CommitOperationDelete(path, is_folder=False) for path in sorted(change.deletions)),
         ]
         if not has_branch:

@@ -94,13 +94,14 @@ class ModelScopeRemote:
         """
         self._check_offered(change)
         arranged = arrange(change, self._client.kind, self._client.repo)
-        files = self._begin(change)
+        is_empty = not (change.additions or change.deletions)
+        files = change.state.files if is_empty and change.state.exists else self._begin(change)
         there = {listed.sha256 for listed in change.state.files.values()}
         large = [(path, change.wanted[path]) for path in arranged.large]
         sent = send_large(self._client, [one for one in large if one[1].sha256 not in there], advance)
         # What lies there under another name is no part of what was planned to be sent; it may be gone all the same.
         sent += send_large(self._client, [one for one in large if one[1].sha256 in there], lambda _: None)
-        if change.additions or change.deletions:
+        if not is_empty:
             files = self._commit(change, actions_of(change, arranged, self._words), files)
             told = there | {file.sha256 for _, file in large}
             small = {file.sha256: file.size for file in map(change.wanted.__getitem__, arranged.inline)}

@@ -104,6 +104,7 @@ class _Run:
         def once(attempt: int) -> bool:
             nonlocal tried
             tried = attempt
+            passed(told)
             # An address may have ended, and what was sent may have come though its answer did not.
             addresses = self.client.addresses([file]) if attempt else self.addresses
             if file.sha256 not in addresses:

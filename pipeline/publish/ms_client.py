@@ -232,7 +232,9 @@ class MsClient:
             return published(Failure(error=self.words.denied(f"quota: {self.words.said(error.message)}")))
         if isinstance(error, errors.AlreadyExistsError):
             return self.words.contended(error.status_code or 0, error.message)
-        return published(self._reader.failure(error))
+        told = published(self._reader.failure(error))
+        told.error.hint = told.error.hint or "what the hub says tells what to mend"
+        return told
 
     def commit_failure(self, error: Exception) -> Failure:
         """Say in words what a commit met; one that crossed another may be made again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import requests
 from modelscope_hub import HubApi, errors
 from modelscope_hub._legacy_api import LegacyClient
 from modelscope_hub._openapi import OpenAPIClient
@@ -18,7 +19,6 @@ from requests.adapters import HTTPAdapter
 from pipeline.sources.hub_retry import asked_wait
 
 if TYPE_CHECKING:
-    import requests
     from modelscope_hub.config import HubConfig
 
 BATCH = "/info/lfs/objects/batch"
@@ -73,7 +73,9 @@ class Api(HubApi):
     def __init__(self, config: HubConfig) -> None:
         super().__init__(config)
         self.transport = Transport(config)
-        self._once = OpenAPIClient(config, timeout=SILENCE, max_retries=1)
+        session = requests.Session()
+        session.hooks["response"].append(_refuse)
+        self._once = OpenAPIClient(config, session=session, timeout=SILENCE, max_retries=1)
 
     @property
     def legacy(self) -> LegacyClient:

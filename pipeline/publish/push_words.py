@@ -24,6 +24,10 @@ _ROOM = "make room there, or ask the hub for more; what was sent already is not 
 _AGAIN = "run it again: what was sent already is not sent again"
 
 
+class UnknownError(PublishError):
+    """Whether a push was made cannot be found out: its answer was lost, and nobody tells what is there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PushedRepo(HubRepo):
     """A repository that is written, at its branch."""
@@ -105,6 +109,13 @@ class PushWords(Words):
         hint = _ROOM if _STORAGE.search(self.said(said)) else "what the hub says tells what to mend"
         return PublishError(f"{self.repo} does not take a file{self._after(said)}", hint=hint)
 
+    def no_chunks(self) -> PublishError:
+        """A hub, or a mirror of one, without the storage that the client sends large files to."""
+        return PublishError(
+            f"{self._place} has no storage of chunks (Xet), to which the client sends large files",
+            hint="set HF_HUB_DISABLE_XET=1 to send them through Git LFS",
+        )
+
     def bad_card(self, said: object) -> PublishError:
         """The hub looked at the front matter of README.md."""
         return PublishError(
@@ -152,9 +163,9 @@ class PushWords(Words):
         """A branch cannot be made or proposed to."""
         return PublishError(f"{self.repo} {what}", hint="name a branch that is there, or leave out @branch")
 
-    def unknown(self, cause: ShardwrightError) -> PublishError:
-        """Whether a push was made cannot be found out."""
-        return PublishError(
+    def unknown(self, cause: ShardwrightError) -> UnknownError:
+        """Nobody answers any more."""
+        return UnknownError(
             f"{cause.what}; whether the push was made before that is not known: its answer was lost",
             hint="run it again: it looks first, and does nothing where all is there",
         )
@@ -175,7 +186,8 @@ class PushWords(Words):
     def network(self, said: object, *, proxy: bool = False) -> Failure:
         """The server cannot be reached, or falls silent."""
         told = super().network(said, proxy=proxy)
-        told.error.hint += f"; {_AGAIN}" if not proxy else ""
+        if not proxy:
+            told.error.hint = f"check the network, HTTPS_PROXY and the endpoint's name, then {_AGAIN}"
         return told
 
     def _make_token(self) -> str:

@@ -1,12 +1,13 @@
-"""Digests of rows: 128 bits a row, the same for the same values in whichever shard, row group or column order they are.
+"""Digests of rows: 128 bits each, the same for the same values in whichever shard, row group or order of columns.
 
-Texts and media go in by their SHA-256, so nobody can make two rows alike; numbers, lists and structs by the hashes of
-`value_hashes.py`, in two lanes of 64 bits that know nothing of each other.
+Texts and media go in by their SHA-256; numbers, lists and structs by the hashes of `value_hashes.py`, in two lanes of
+64 bits that know nothing of each other.
 """
 
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,9 +64,7 @@ def _of_bytes(array: pa.Array) -> np.ndarray:
     _, offsets, data = array.buffers()
     ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1].tolist()
     whole = memoryview(data if data is not None else b"")
-    digests = b"".join(
-        [hashlib.sha256(whole[start:end]).digest()[:16] for start, end in zip(ends, ends[1:], strict=False)]
-    )
+    digests = b"".join([hashlib.sha256(whole[start:end]).digest()[:16] for start, end in pairwise(ends)])
     return np.frombuffer(digests, np.uint64).reshape(-1, LANES).copy()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,10 @@ from pipeline.publish.plan import plan_push
 from pipeline.publish.remote import Change, LocalFile, PublishError
 from pipeline.publish.target import Target
 from tests.network.hub_server import Fault
+from tests.network.ms_pushes import PushableModelScope
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import pytest
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from pipeline.publish.remote import Pushed, RemoteState
     from pipeline.publish.target import Kind
     from tests.network.hub_server import Request
-    from tests.network.ms_pushes import PushableModelScope
 
 NAME = "alice/birds"
 SECRETS = ("ms-alice", "ms-bob", "ms-wrong")
@@ -127,8 +129,19 @@ class Place:
         return {path: data for path, data in files.items() if path != ".gitattributes"}
 
     def sent(self) -> list[str]:
-        """Return the hashes of the contents that were sent."""
-        return [request.path.rpartition("/")[2] for request in self.double.asked("/_blobs/", "PUT")]
+        """Return the hashes of the contents that were sent; what was broken off on the way is none."""
+        whole = [request for request in self.double.asked("/_blobs/", "PUT") if sha(request.body) in request.path]
+        return [request.path.rpartition("/")[2] for request in whole]
+
+
+@contextmanager
+def served(kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """Give a folder and a hub, and the client what it needs to find it."""
+    with PushableModelScope() as double:
+        monkeypatch.setenv("MODELSCOPE_ENDPOINT", double.endpoint)
+        monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-alice")
+        (tmp_path / "folder").mkdir()
+        yield Place(double, tmp_path / "folder", kind).holds(FIRST_FILES)
 
 
 def refusal(error: BaseException) -> PublishError:

@@ -12,14 +12,12 @@ from pipeline.errors import UsageError
 from pipeline.publish.ms_client import LICENSES
 from pipeline.publish.remote import MovedError, PublishError
 from tests.network.hub_server import Fault
-from tests.network.ms_pushes import FIRST, PushableModelScope
-from tests.publish.ms_place import FIRST_FILES, NAME, SECOND_FILES, Place, leave_alone, refusal, sha
+from tests.network.ms_pushes import FIRST
+from tests.publish.ms_place import FIRST_FILES, NAME, SECOND_FILES, Place, leave_alone, refusal, served, sha
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from pipeline.publish.target import Kind
 
 
 @pytest.fixture
@@ -34,19 +32,24 @@ def place(
 ) -> Iterator[Place]:
     """Give a folder and a hub, once for datasets and once for models."""
     assert waits == []
-    with PushableModelScope() as double:
-        monkeypatch.setenv("MODELSCOPE_ENDPOINT", double.endpoint)
-        monkeypatch.setenv("MODELSCOPE_API_TOKEN", "ms-alice")
-        (tmp_path / "folder").mkdir()
-        yield Place(double, tmp_path / "folder", request.param).holds(FIRST_FILES)
+    with served(request.param, tmp_path, monkeypatch) as place:
+        yield place
 
 
 @pytest.fixture
-def dataset(place: Place) -> Place:
-    """Give a folder and a hub, for datasets alone."""
-    if place.kind != "dataset":
-        pytest.skip("once is enough")
-    return place
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Place]:
+    """Give a folder and a hub for datasets."""
+    assert waits == []
+    with served("dataset", tmp_path, monkeypatch) as place:
+        yield place
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Place]:
+    """Give a folder and a hub for models."""
+    assert waits == []
+    with served("model", tmp_path, monkeypatch) as place:
+        yield place
 
 
 def refused(place: Place, **options: Any) -> PublishError:
@@ -159,14 +162,12 @@ def test_a_file_takes_the_name_of_a_folder(place: Place) -> None:
 
 def test_a_file_that_becomes_large(place: Place) -> None:
     """Whether a content travels in the commit or beside it makes it no other content."""
-    place.holds({"a.txt": b"x" * 1000, "b.txt": b"y" * 100_000}).push()
+    place.double.made(place.kind, NAME, {"a.txt": b"x" * 1000, "b.txt": b"y" * 100_000})
     files = {"a.txt": b"x" * 100_000, "b.txt": b"y" * 1000}
     place.holds(files).push()
     assert place.there() == files
-    assert {action["path"]: action["type"] for action in commits(place)[1]["actions"]} == {
-        "a.txt": "lfs",
-        "b.txt": "normal",
-    }
+    actions = commits(place)[0]["actions"]
+    assert {action["path"]: action["type"] for action in actions} == {"a.txt": "lfs", "b.txt": "normal"}
 
 
 def test_a_content_under_another_name_is_not_sent_again(place: Place) -> None:
@@ -249,18 +250,31 @@ def test_a_remote_that_was_wiped_is_filled_again(place: Place) -> None:
 
 
 def test_many_small_files_take_few_requests(place: Place, waits: list[float]) -> None:
-    """2,000 files go in one commit, with tens of requests besides the contents."""
-    files = {f"images/{number % 50:02}/{number:05}.png": b"%d" % number for number in range(1_999)}
-    place.holds({**files, "README.md": b"# Many\n"}).push()
-    assert place.there() == {**files, "README.md": b"# Many\n"}
+    """2,000 files go in one commit, with tens of requests; a listing of datasets has 200 entries to a page."""
+    files = {f"notes/{number % 20:02}/{number:05}.txt": b"%d" % number for number in range(1_999)}
+    files["README.md"] = b"# Many\n"
+    place.holds(files).push()
+    assert place.there() == files
     assert len(commits(place)) == 1
-    asked = [request for request in place.double.log if not request.path.startswith("/_blobs/")]
-    assert len(asked) < 60
-    assert len(place.sent()) == (1_999 if place.kind == "dataset" else 0)
+    pages = 11 if place.kind == "dataset" else 1
+    fixed = ["users/me", "about", "create", "listing of the new", "listing before", "commit"]
+    assert len(place.double.log) == len(fixed) + pages
     place.double.log.clear()
     place.push()
-    assert len(place.double.log) < 20
+    assert len(place.double.log) == len(["users/me", "about", "revisions"]) + pages
     assert waits == []
+
+
+def test_many_large_files_are_asked_for_together(place: Place) -> None:
+    """One request asks for 64 contents, and each is sent once; what is there is not sent."""
+    files = {f"images/{number:03}.bin": b"%d" % number for number in range(200)}
+    place.double.made(place.kind, NAME, {})
+    place.double.blobs = {sha(data): data for data in list(files.values())[:50]}
+    place.holds(files).push()
+    assert place.there() == files
+    assert len(place.double.asked("/objects/batch", "POST")) == 4
+    assert sorted(place.sent()) == sorted(map(sha, list(files.values())[50:]))
+    assert sum(place.told) == sum(map(len, files.values()))
 
 
 def test_more_files_than_a_commit_takes(place: Place) -> None:
@@ -286,17 +300,15 @@ def test_many_small_texts_do_not_make_a_long_commit(dataset: Place) -> None:
     assert set(kinds.values()) == {"normal", "lfs"}
 
 
-def test_a_model_with_more_files_than_are_listed_at_once(place: Place) -> None:
+def test_a_model_with_more_files_than_are_listed_at_once(model: Place) -> None:
     """The hub cuts such a listing off in silence; its client walks through the folders."""
-    if place.kind != "model":
-        pytest.skip("datasets are listed by pages")
     many = {f"{folder}/{number}.txt": b"1" for folder in "ab" for number in range(1_600)}
-    place.double.made("model", NAME, many)
-    state = place.remote().look()
+    model.double.made("model", NAME, many)
+    state = model.remote().look()
     assert state.files.keys() == many.keys()
-    place.double.made("model", NAME, {f"{number}.txt": b"1" for number in range(3_100)})
+    model.double.made("model", NAME, {f"{number}.txt": b"1" for number in range(3_100)})
     with pytest.raises(PublishError, match="more files in one folder"):
-        place.remote().look()
+        model.remote().look()
 
 
 # -- what others do meanwhile
@@ -338,7 +350,7 @@ def test_somebody_pushed_in_the_last_moment(place: Place) -> None:
     place.push()
     place.holds(SECOND_FILES)
     place.double.between.append(lambda: place.double.pushed(place.kind, NAME).commit({"their file.txt": b"1"}))
-    with pytest.raises(PublishError, match="at the same moment: 'their file.txt' there is not what") as caught:
+    with pytest.raises(PublishError, match=r"at the same moment: 'their file\.txt' there is not what") as caught:
         place.push()
     assert not isinstance(caught.value, MovedError)
     assert "the push was made" in refusal(caught.value).hint
@@ -687,7 +699,7 @@ def test_a_hub_that_says_less(place: Place, hashes: bool, sizes: bool) -> None:
     place.holds(SECOND_FILES).push()
     assert place.there() == SECOND_FILES
     place.double.between.append(lambda: place.double.pushed(place.kind, NAME).commit({"theirs.txt": b"1"}))
-    with pytest.raises(PublishError, match="at the same moment: 'theirs.txt'"):
+    with pytest.raises(PublishError, match=r"at the same moment: 'theirs\.txt'"):
         place.holds(FIRST_FILES).push()
 
 
@@ -709,8 +721,3 @@ def test_requests_carry_what_the_hub_wants(dataset: Place) -> None:
     assert {tuple(sorted(action)) for action in actions} == {
         ("action", "content", "encoding", "path", "sha256", "size", "type")
     }
-
-
-def kinds() -> tuple[Kind, ...]:
-    """Return what can be pushed."""
-    return ("dataset", "model")

@@ -41,7 +41,7 @@ def test_the_loss_is_that_of_all_learnt_tokens(name: str, tiny: Callable[[str], 
 
 
 def test_what_fills_up_is_neither_seen_nor_learnt(tiny: Callable[[str], Path]) -> None:
-    """Behind each example stand padding tokens without attention, label or type, up to a multiple of the asked number."""
+    """Behind each example stand padding tokens without attention, label or type, up to a multiple as asked."""
     _, _, family, encoded = rows = loaded(tiny("qwen2_vl"))
     batch = collate(encoded, family, pad_id=rows.pad_id, multiple=32)
     length = batch["input_ids"].shape[1]

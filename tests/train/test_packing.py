@@ -46,15 +46,20 @@ def test_gradients_of_a_packed_row_are_those_of_a_batch(tiny: Callable[[str], Pa
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-5) for name in found[0])
 
 
-@pytest.mark.parametrize("wrong", [{"attention_mask": True}, {"use_cache": True}, {"position_ids": None}])
+@pytest.mark.parametrize("wrong", ["attention_mask", "use_cache", "position_ids"])
 @pytest.mark.parametrize("name", ["smolvlm", "qwen2_vl", "internvl"])
-def test_a_leak_is_found(name: str, wrong: dict[str, Any], tiny: Callable[[str], Path]) -> None:
+def test_a_leak_is_found(name: str, wrong: str, tiny: Callable[[str], Path]) -> None:
     """A mask, a cache or positions that go on let packed examples see each other, and the proof says so."""
     model, _, family, encoded = loaded(tiny(name))
 
     def otherwise(_model: Any, arguments: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        mask = torch.ones_like(given["input_ids"])
-        return arguments, given | {key: mask if key == "attention_mask" else value for key, value in wrong.items()}
+        places = given["position_ids"]
+        values = {
+            "attention_mask": torch.ones_like(given["input_ids"]),
+            "use_cache": True,
+            "position_ids": torch.arange(places.shape[-1]).expand(places.shape),
+        }
+        return arguments, given | {wrong: values[wrong]}
 
     model.register_forward_pre_hook(otherwise, with_kwargs=True)
     with pytest.raises(TrainError, match="see each other"):

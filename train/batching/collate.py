@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn.functional import pad
 
+from train.batching.media import media_arguments
 from train.families.family import IGNORED
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def collate(examples: Sequence[Encoded], family: Family, *, pad_id: int, multipl
     if types:
         assert len(types) == len(examples), "a family has types of tokens or has none"
         batch["mm_token_type_ids"] = _beside(types, length, 0)
-    return batch | family.media_batch([example.media for example in examples])
+    return batch | media_arguments(examples, family)
 
 
 def _beside(rows: Sequence[Tensor], length: int, value: int) -> Tensor:

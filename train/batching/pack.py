@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from train.batching.media import media_arguments
 from train.example import TrainError
 from train.families.family import IGNORED
 
@@ -56,7 +57,7 @@ def pack(examples: Sequence[Encoded], family: Family, config: Any) -> dict[str, 
         "position_ids": torch.cat([family.positions(config, example) for example in examples], dim=-1),
         "use_cache": False,
     }
-    return row | family.media_batch([example.media for example in examples])
+    return row | media_arguments(examples, family)
 
 
 def prove_packing(model: Any, family: Family, examples: Sequence[Encoded]) -> float:

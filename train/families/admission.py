@@ -28,7 +28,9 @@ def admit(processor: Any, turns: Sequence[Turn], *, mixes_media: bool) -> None:
     for place, turn in enumerate(turns):
         _admit_turn(turn, place)
     if not mixes_media:
-        kinds = {isinstance(part, Frames | FramesSize) for turn in turns for part in turn.parts if not isinstance(part, str)}
+        kinds = {
+            isinstance(part, Frames | FramesSize) for turn in turns for part in turn.parts if not isinstance(part, str)
+        }
         if len(kinds) > 1:
             raise RowRejected(
                 "train.mixed",
@@ -52,13 +54,20 @@ def _admit_turn(turn: Turn, place: int) -> None:
     if turn.role not in ROLES:
         raise RowRejected("train.turns", f"turn {place + 1} is of {escaped(turn.role)!r}; known are {', '.join(ROLES)}")
     if turn.role == "system" and place:
-        raise RowRejected("train.turns", f"turn {place + 1} is the system's, which chat templates take only as the first")
+        raise RowRejected(
+            "train.turns", f"turn {place + 1} is the system's, which chat templates take only as the first"
+        )
     if turn.role != "user" and media:
-        raise RowRejected("train.turns", f"turn {place + 1} is the {turn.role}'s and holds a medium; only the user shows media")
+        raise RowRejected(
+            "train.turns", f"turn {place + 1} is the {turn.role}'s and holds a medium; only the user shows media"
+        )
 
 
 def _count(turns: Sequence[Turn], *, video: bool) -> str:
     count = sum(
-        isinstance(part, Frames | FramesSize) is video for turn in turns for part in turn.parts if not isinstance(part, str)
+        isinstance(part, Frames | FramesSize) is video
+        for turn in turns
+        for part in turn.parts
+        if not isinstance(part, str)
     )
     return f"{count} {'video' if video else 'image'}{'s' if count != 1 else ''}"

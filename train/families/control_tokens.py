@@ -46,7 +46,9 @@ def control_tokens(processor: Any) -> ControlTokens:
 def _read(processor: Any, tokenizer: Any) -> ControlTokens:
     media = {processor.image_token, processor.video_token}
     special = {number: token for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    contents = sorted(media | {token.content for token in special.values()}, key=lambda content: (-len(content), content))
+    contents = sorted(
+        media | {token.content for token in special.values()}, key=lambda content: (-len(content), content)
+    )
     cutters = tuple(
         (token.content, number)
         for number, token in sorted(special.items())

@@ -162,8 +162,8 @@ class Family:
         foreseen = self.length(processor, example)
         if foreseen != encoded.length:
             raise TrainError(
-                f"{example.row}: it was foreseen to have {foreseen:,} tokens and has {encoded.length:,}; this processor "
-                "sees media otherwise than its family",
+                f"{example.row}: it was foreseen to have {foreseen:,} tokens and has {encoded.length:,}; this "
+                "processor sees media otherwise than its family",
             )
 
     def media_batch(self, media: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

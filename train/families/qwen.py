@@ -30,7 +30,7 @@ def image(processor: Any, size: ImageSize) -> Expansion:
     return Expansion(processor.image_token, width * height // factor**2 - 1)
 
 
-def positions(model_class: type, config: Any, encoded: Encoded, *names: str) -> Tensor:
+def positions(model_class: Any, config: Any, encoded: Encoded, *names: str) -> Tensor:
     """Return [4, 1, length]: places in the text, then what the class's `get_rope_index` says of time, row and column.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from pipeline.tokens.family import Refused
 from pipeline.tokens.qwen import resized
 from train.families import qwen

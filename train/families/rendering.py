@@ -73,7 +73,9 @@ def _part(part: object) -> Message:
     return _VIDEO if isinstance(part, Frames | FramesSize) else _IMAGE
 
 
-def rendered(template: str, turns: Sequence[Turn], special: dict[str, str], *, end: str, opened: bool = False) -> Rendered:
+def rendered(
+    template: str, turns: Sequence[Turn], special: dict[str, str], *, end: str, opened: bool = False
+) -> Rendered:
     """Return turns as text; with `opened`, up to where the assistant is to speak next.
 
     Args:
@@ -92,9 +94,7 @@ def rendered(template: str, turns: Sequence[Turn], special: dict[str, str], *, e
 
 
 @functools.lru_cache(maxsize=64)
-def agreed(
-    name: str, ours: str, own: str | None, own_video: str | None, special: tuple[tuple[str, str], ...]
-) -> str:
+def agreed(name: str, ours: str, own: str | None, own_video: str | None, special: tuple[tuple[str, str], ...]) -> str:
     """Return the template to train with: the checkpoint's own if it marks what the assistant says, else ours.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
@@ -19,11 +19,11 @@ _NUMBERS = {"float": "float32", "double": "float64", "halffloat": "float32"}
 
 
 class Label(int):
-    """A number that stands for a name, and is written as that name; it can be compared and counted with all the same."""
+    """A number that stands for a name, and is written as that name; otherwise it is a number."""
 
     name: str
 
-    def __new__(cls, number: int, names: tuple[str, ...]) -> Label:
+    def __new__(cls, number: int, names: tuple[str, ...]) -> Self:
         """Give a number its name; one that has none is written as it is."""
         label = super().__new__(cls, number)
         label.name = names[number] if 0 <= number < len(names) else int.__repr__(label)

@@ -87,8 +87,12 @@ class View:
         return [told, self.media, self.media_first]
 
 
-def view_from(conversation: Conversation, types: dict[str, ColumnType | None]) -> View:
+def view_from(
+    conversation: Conversation, types: dict[str, ColumnType | None], *, paths: frozenset[str] = frozenset()
+) -> View:
     """Return the view that somebody asks for, checked against the columns that are there.
+
+    `paths` are columns of texts that may be paths of media, if the conversation says so.
 
     Raises:
         TrainError: it does not fit the columns; says how.
@@ -106,9 +110,12 @@ def view_from(conversation: Conversation, types: dict[str, ColumnType | None]) -
         spec = conversation.conversation
     else:
         spec = _parsed(conversation)
+    types = {name: None if name in paths & _media_of(spec) else kind for name, kind in types.items()}
     mistakes = check_conversation(spec, types)
     if mistakes:
-        lines = [f"  {'.'.join(map(str, place))}: {what}{f' ({hint})' if hint else ''}" for place, what, hint in mistakes]
+        lines = [
+            f"  {'.'.join(map(str, place))}: {what}{f' ({hint})' if hint else ''}" for place, what, hint in mistakes
+        ]
         columns = ", ".join(types)
         raise TrainError(
             "\n".join(["the conversation does not fit the columns of the dataset:", *lines]), allowed=columns
@@ -129,6 +136,14 @@ def _parsed(conversation: list[Any] | dict[str, Any]) -> list[Turn] | Ready:
     if not turns:
         raise TrainError("the conversation has no turns", allowed="[{user: […]}, {assistant: …}]")
     return turns
+
+
+def _media_of(spec: list[Turn] | Ready) -> set[str]:
+    """Return the columns that are said to hold media."""
+    if isinstance(spec, Ready):
+        return set(spec.tokens.values())
+    parts = [part for turn in spec for part in turn.parts]
+    return {name for part in parts for name in (part.image, part.video) if name is not None}
 
 
 def _view(spec: list[Turn] | Ready, types: dict[str, ColumnType | None], told: str) -> View:

@@ -92,7 +92,7 @@ def encoded_frames(frames: Iterable[np.ndarray], picture: Picture) -> list[bytes
     return encoded
 
 
-def decoded_frames_of_cache(pictures: Iterable[bytes | memoryview], out: np.ndarray) -> None:
+def decoded_pictures(pictures: Iterable[bytes | memoryview], out: np.ndarray) -> None:
     """Decode pictures that `encoded_frames` made into [frames, height, width, 3] of uint8."""
     for place, data in enumerate(pictures):
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:

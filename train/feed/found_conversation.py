@@ -28,9 +28,7 @@ _QUESTIONS = ("question", "prompt", "instruction", "query", "problem", "input")
 """Names by which the example guesses what a column is for."""
 
 
-def found_view(
-    schema: pa.Schema, types: dict[str, ColumnType | None], first_rows: Callable[[str], pa.Array]
-) -> View:
+def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_rows: Callable[[str], pa.Array]) -> View:
     """Return the view of a dataset of which nobody said how its rows become conversations.
 
     `first_rows` gives the first values of a column.
@@ -143,9 +141,7 @@ def example_for(types: dict[str, ColumnType | None]) -> str:
     answer = _likely(words, _ANSWERS) or next(iter(words), "COLUMN")
     question = _likely([name for name in words if name != answer], _QUESTIONS)
     parts.append(f'"{{{{ {_jinja(question)} }}}}"' if question else "What is to be asked.")
-    return (
-        f"conversation:\n  - user: [{', '.join(parts)}]\n  - assistant: \"{{{{ {_jinja(answer)} }}}}\""
-    )
+    return f'conversation:\n  - user: [{", ".join(parts)}]\n  - assistant: "{{{{ {_jinja(answer)} }}}}"'
 
 
 def _likely(names: list[str], known: tuple[str, ...]) -> str | None:

@@ -1,6 +1,6 @@
 """The index of a shard's media: a file of columns that is mapped, and holds no media and no texts.
 
-    <cache>/train/index/<key>.arrow     of one shard, for one choice of columns; safe to delete
+<cache>/train/index/<key>.arrow     of one shard, for one choice of columns; safe to delete
 """
 
 from __future__ import annotations
@@ -100,6 +100,11 @@ class ShardIndex:
         codes = self._others["code"]
         places = np.flatnonzero(codes.is_valid().to_numpy(zero_copy_only=False))
         return {int(self._rows[place]): self._refusal(int(place)) for place in places[::-1]}
+
+    def rows_with_media(self) -> list[int]:
+        """Return the rows that have any, rising."""
+        rows: list[int] = np.unique(self._rows).tolist()
+        return rows
 
     def of_row(self, row: int) -> dict[tuple[int, int], MediaRecord]:
         """Return the media of a row by number of column and position."""

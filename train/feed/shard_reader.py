@@ -1,28 +1,28 @@
-"""Reading one process's rows and media out of shards: media where they lie, the rest by row group, remembered a while."""
+"""Reading rows and media out of shards: media where they lie, the rest by row group, remembered for a while."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.checks.value_hashes import is_list, plain
+from pipeline.checks.media_rows import group_reader, media_of
 from pipeline.errors import RowRejected
 from pipeline.media.location import FilePart
 from train.example import TrainError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from pipeline.media.location import Location
     from train.feed.index import IndexedShard
     from train.feed.media_record import MediaRecord
+    from train.feed.plan import RowPlace
 
 IN_MEMORY = 64 << 20
 """Bytes of media that are read whole and proved by their hash; larger ones are read where a decoder wants them."""
@@ -30,7 +30,9 @@ TEXTS_KEPT = 64 << 20
 """Bytes of rows without media that a process remembers, and at least one row group."""
 MEDIA_KEPT = 256 << 20
 """Likewise of media that lie in no place of their own, because their shard is compressed."""
-_OPEN = 64
+_READ_AT_ONCE = 16 << 20
+"""Bytes of these that are read at a time, when a row group is more than that."""
+_OPEN = 128
 """Shards that a process has open at a time."""
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
@@ -105,8 +107,8 @@ class ShardReader:
             self._let_go(*self._open.popitem(last=False)[1])
         return found
 
-    def values(self, shard: int, group: int, row: int) -> dict[str, Any]:
-        """Return the columns without media of a row, which is counted in its row group.
+    def values(self, place: RowPlace) -> dict[str, Any]:
+        """Return the columns without media of a row.
 
         Raises:
             RowRejected: `shard.damaged`.
@@ -114,35 +116,28 @@ class ShardReader:
         """
         if not self._columns:
             return {}
-        table = self._texts.get((shard, group))
+        key = (place.shard, place.group)
+        table = self._texts.get(key)
         if table is None:
-            table = self._read_group(shard, group, self._columns)
-            self._texts.put((shard, group), table)
-        (values,) = table.slice(row, 1).to_pylist()
+            table = self._read_group(place, self._columns)
+            self._texts.put(key, table)
+        try:
+            (values,) = table.slice(place.row_of_group, 1).to_pylist()
+        except UnicodeDecodeError as error:
+            raise RowRejected("shard.damaged", f"a text of it is no UTF-8: {error.reason}") from None
         found: dict[str, Any] = values
         return found
 
-    def first_values(self, shard: int, column: str, rows: int) -> pa.Array:
-        """Return the first values of a column.
-
-        Raises:
-            RowRejected: `shard.damaged`.
-        """
-        table = self._read_group(shard, 0, [column]).slice(0, rows)
-        return table.column(column).combine_chunks()
-
-    def _read_group(self, shard: int, group: int, columns: list[str]) -> pa.Table:
-        _, file = self._opened(shard)
+    def _read_group(self, place: RowPlace, columns: list[str]) -> pa.Table:
+        _, file = self._opened(place.shard)
         try:
-            return file.read_row_group(group, columns=columns, use_threads=False)
+            return file.read_row_group(place.group, columns=columns, use_threads=False)
         except _UNREADABLE as error:
             what = " ".join(str(error).split())[:300]
-            raise RowRejected("shard.damaged", f"row group {group} cannot be read: {what}") from None
+            raise RowRejected("shard.damaged", f"row group {place.group} cannot be read: {what}") from None
 
-    def medium(self, shard: int, group: int, row: int, column: str, record: MediaRecord) -> Location | bytes:
+    def medium(self, place: RowPlace, column: str, record: MediaRecord) -> Location | bytes:
         """Return a medium's bytes, which are proved to be those that were indexed; or where they are, when it is large.
-
-        `row` is counted in its row group.
 
         Raises:
             RowRejected: `media.changed`, `media.missing`, `shard.damaged`.
@@ -158,32 +153,61 @@ class ShardReader:
             except OSError as error:
                 raise RowRejected("media.missing", f"it cannot be read: {error.strerror}") from None
         elif record.offset is not None:
-            descriptor, _ = self._opened(shard)
+            descriptor, _ = self._opened(place.shard)
             if record.size > IN_MEMORY:
-                return FilePart(self._shards[shard].path, record.offset, record.size)
+                return FilePart(self._shards[place.shard].path, record.offset, record.size)
             data = _read_at(descriptor, record.offset, record.size)
         else:
-            data = self._out_of_group(shard, group, row, column, record.position)
+            data = self._out_of_group(place, column, record.position)
         if hashlib.sha256(data).digest() != record.sha256:
-            raise RowRejected("media.changed", "its bytes are not those that were indexed: a file changed or is damaged")
+            raise RowRejected(
+                "media.changed", "its bytes are not those that were indexed: a file changed or is damaged"
+            )
         return data
 
-    def _out_of_group(self, shard: int, group: int, row: int, column: str, position: int) -> bytes:
+    def _out_of_group(self, place: RowPlace, column: str, position: int) -> bytes:
         """Return a medium of a shard that holds it compressed."""
-        key = (shard, group, column)
+        key = (place.shard, place.group, column)
         table = self._media.get(key)
         if table is None:
-            table = self._read_group(shard, group, [column])
+            rows, weight = self._weight(place, column)
+            if weight > MEDIA_KEPT:
+                # from the start of its row group on: slow, but nothing large is held
+                at_once, path = max(1, _READ_AT_ONCE * rows // weight), str(self._shards[place.shard].path)
+                row = place.row_of_group
+                return medium_of_group(path, place.group, row, column, position=position, rows_at_once=at_once)
+            table = self._read_group(place, [column])
             self._media.put(key, table)
-        value = plain(table.column(0).slice(row, 1).combine_chunks())
-        if is_list(value.type):
-            value = plain(value.flatten()).slice(position, 1)
-        if pa.types.is_struct(value.type):
-            value = value.field("bytes")
-        data: bytes | None = value[0].as_py()
-        if data is None:
-            raise RowRejected("media.changed", "it is not there any more")
-        return data
+        return _only_one(table.column(0).slice(place.row_of_group, 1).combine_chunks(), position)
+
+    def _weight(self, place: RowPlace, column: str) -> tuple[int, int]:
+        """Return the rows of a row group, and the bytes of a column in it when it is not compressed."""
+        told = self._opened(place.shard)[1].metadata.row_group(place.group)
+        leaves = [told.column(number) for number in range(told.num_columns)]
+        mine = [one for one in leaves if one.path_in_schema == column or one.path_in_schema.startswith(f"{column}.")]
+        return told.num_rows, sum(leaf.total_uncompressed_size for leaf in mine)
+
+
+def _only_one(array: pa.Array, position: int) -> bytes:
+    """Return the medium at a position of the only row."""
+    for medium in media_of(array, position):
+        if medium.data is not None:
+            return medium.data
+    raise RowRejected("media.changed", "it is not there any more")
+
+
+def medium_of_group(path: str, group: int, row: int, column: str, *, position: int, rows_at_once: int) -> bytes:
+    """Return a medium of a row group that is read from its start on.
+
+    Raises:
+        RowRejected: `media.changed`, `shard.damaged`.
+    """
+    try:
+        for _, batch in group_reader(path, group, (column,), rows_at_once).rows(row, 1):
+            return _only_one(batch.column(0), position)
+    except _UNREADABLE as error:
+        raise RowRejected("shard.damaged", " ".join(str(error).split())[:300]) from None
+    raise RowRejected("media.changed", "it is not there any more")
 
 
 def _read_at(descriptor: int, offset: int, size: int) -> bytes:
@@ -196,8 +220,3 @@ def _read_at(descriptor: int, offset: int, size: int) -> bytes:
         pieces.append(os.pread(descriptor, size - done, offset + done))
         done += len(pieces[-1])
     return b"".join(pieces)
-
-
-def group_starts(rows: Sequence[int]) -> np.ndarray:
-    """Return the first row of each row group, and behind them the number of all rows."""
-    return np.concatenate([[0], np.cumsum(np.asarray(rows, np.int64))])

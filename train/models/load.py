@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from train.families.family import Family
 
-ATTENTION = ("sdpa", "eager", "flash_attention_2", "flex_attention")
+ATTENTION = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 PRECISIONS = ("float32", "bfloat16", "float16")
 FEW = 3
 """Names of weights that a message lists."""
@@ -40,6 +40,7 @@ def load_model(
     name: str | Path,
     *,
     revision: str | None = None,
+    family: Family | None = None,
     dtype: str = "float32",
     attention: str = "sdpa",
     quantise: bool = False,
@@ -50,6 +51,7 @@ def load_model(
     Args:
         name: A folder, or `owner/name` of a model that lies in the cache of the Hugging Face client already.
         revision: With `owner/name`, a branch, tag or commit.
+        family: Its family, where its `model_type` is not that of one.
         dtype: One of `PRECISIONS`, in which weights are held and computed with.
         attention: One of `ATTENTION`.
         quantise: Hold the text model's linear layers in 4 bits (NF4, with quantised constants), and compute in `dtype`;
@@ -65,7 +67,7 @@ def load_model(
     _check_choice("attention", attention, ATTENTION)
     folder = model_folder(name, revision)
     ensure_torchvision()
-    family = family_of(folder)
+    family = family or family_of(folder)
     return Loaded(
         model=_model(folder, family, dtype=dtype, attention=attention, quantise=quantise, device=device),
         processor=load_processor(folder),

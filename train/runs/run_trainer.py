@@ -1,0 +1,339 @@
+"""transformers' Trainer, fed by a schedule: what it says it does differently is all that it does differently.
+
+    batches        come from the schedule; the whole training is one epoch to the Trainer, which counts steps
+    waiting        for a batch is measured, and so are rows, tokens and memory
+    loss           is the mean over the answers' tokens of a step, over all its batches and processes
+    a loss that    is no number stops the training before it reaches the weights, and names the rows
+    checkpoints    are moved to `last` and `best` when they are whole
+    evaluation     is the loss over all answers' tokens of a split
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import Trainer, TrainerCallback
+
+from pipeline.workspace import read_json, write_json
+from train.example import TrainError
+from train.families.family import IGNORED
+from train.runs.planned_batches import loader
+from train.runs.rejected_rows import Rejected
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from train.example import RowRef
+    from train.runs.planned_batches import Batch, PlannedBatches
+    from train.runs.run_folder import RunFolder
+    from train.runs.schedule import Schedule
+
+NAMED = 8
+"""Rows that a message names."""
+
+
+@dataclass(slots=True)
+class _Since:
+    """What was measured since the last line."""
+
+    started: float = field(default_factory=time.perf_counter)
+    waited: float = 0.0
+    samples: int = 0
+    tokens: int = 0
+
+
+class RunTrainer(Trainer):
+    """Trains by a schedule."""
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        args: TrainingArguments,
+        processor: Any,
+        folder: RunFolder,
+        schedule: Schedule,
+        batches: PlannedBatches,
+        evaluated: PlannedBatches | None,
+        workers: int,
+        note: Callable[[int, dict[str, Any]], None],
+        reject: Callable[[int, list[Rejected]], None],
+        stopping: Callable[[], bool],
+        going_on: Path | None,
+        callbacks: list[TrainerCallback],
+    ) -> None:
+        """Put a training together.
+
+        Args:
+            model: With what learns set to learn.
+            args: As `training_arguments` makes them.
+            processor: Saved beside the model.
+            folder: Where checkpoints go.
+            schedule: What is learnt from, and when.
+            batches: Of this process, the schedule's.
+            evaluated: Of this process, those of the split that is evaluated on.
+            workers: Processes that make batches.
+            note: Called on every process with a step and what was measured.
+            reject: Called on the process that it happened on, with a step and rows that failed at it.
+            stopping: Tells whether this process was asked to stop.
+            going_on: The checkpoint from which the training goes on, if it does.
+            callbacks: Further ones.
+        """
+        self.stopping, self.going_on = stopping, going_on
+        self.current_row: RowRef | None = None
+        self.folder, self.schedule, self.batches, self.evaluated = folder, schedule, batches, evaluated
+        self.workers, self._note, self._reject = workers, note, reject
+        self._since = _Since()
+        self._tokens_seen = 0
+        self._rows_of_step: list[list[RowRef]] = []
+        self._losses: list[Tensor] = []
+        self.skipped = 0
+        super().__init__(
+            model=model,
+            args=args,
+            processing_class=processor,
+            train_dataset=batches,
+            eval_dataset=evaluated,
+            callbacks=[_Steps(self), *callbacks],
+        )
+
+    # batches
+
+    def get_train_dataloader(self) -> Any:
+        """Return this process's batches; nobody else cuts them up once more."""
+        return loader(
+            self.batches,
+            workers=self.workers,
+            pin=self.args.dataloader_pin_memory and self.args.device.type == "cuda",
+            ahead=self.args.dataloader_prefetch_factor,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Tensor | int | None]:
+        """Take the batches of a step, and measure how long they were waited for."""
+        taken: list[dict[str, Any]] = []
+        self._rows_of_step.clear()
+        for _ in range(num_batches):
+            began = time.perf_counter()
+            batch = next(epoch_iterator, None)
+            self._since.waited += time.perf_counter() - began
+            if batch is None:
+                break
+            if batch.error is not None:
+                raise batch.error
+            if batch.failed:
+                self.skipped += len(batch.failed)
+                self._reject(self.state.global_step + 1, batch.failed)
+            self._since.samples += len(batch.rows)
+            self._since.tokens += batch.tokens
+            self._rows_of_step.append(batch.rows)
+            taken.append(batch.inputs)
+        return taken, self._get_num_items_in_batch(taken, device)
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
+        """Count the answers' tokens of a step on all processes; a step whose every row failed has one to divide by."""
+        count = super()._get_num_items_in_batch(batch_samples, device)
+        return count.clamp(min=1) if isinstance(count, torch.Tensor) else count
+
+    # steps
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Learn from a batch, and remember its loss until the step ends."""
+        rows = self._rows_of_step[len(self._losses)]
+        self.current_row = rows[0] if rows else None
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self._losses.append(loss)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        """Return the norm of the gradients, and stop where it or a loss is no number: nothing is learnt from it."""
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        measured = [*self._losses, *([torch.as_tensor(norm).to(self.args.device)] if norm is not None else [])]
+        finite = torch.stack([one.float().reshape(()) for one in measured]).isfinite().tolist()
+        rows = [row for one, right in zip(self._rows_of_step, finite, strict=False) if not right for row in one]
+        self._losses.clear()
+        if not all(finite):
+            what = "the loss" if rows else "the gradients"
+            blamed = rows or [row for one in self._rows_of_step for row in one]
+            named = ", ".join(map(str, blamed[:NAMED])) + (f" and {len(blamed) - NAMED} more" if len(blamed) > NAMED else "")
+            raise TrainError(
+                f"{what} of step {self.state.global_step + 1} is no number: nothing was learnt from it. Its rows: {named}",
+                hint="look at these rows; else a smaller learning_rate, a longer warm-up, or `precision: fp32`",
+            )
+        return norm
+
+    # what is measured
+
+    def begin(self, tokens: int) -> None:
+        """Begin to measure, behind so many tokens."""
+        self._tokens_seen, self._since = tokens, _Since()
+        if self.going_on is not None:
+            self.go_on(self.going_on)
+
+    def stops(self) -> bool:
+        """Tell whether any process was asked to stop: then all save and stop, behind the same step."""
+        if self.args.world_size == 1:
+            return self.stopping()
+        asked = torch.tensor([int(self.stopping())], device=self.args.device)
+        return int(self.accelerator.reduce(asked, reduction="sum")) > 0
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Add how fast the training is to what the Trainer measures."""
+        if "loss" in logs:
+            logs |= self._pace()
+        logs.pop("total_flos", None)
+        super().log(logs, start_time)
+        self._note(self.state.global_step, logs)
+
+    def _pace(self) -> dict[str, float]:
+        """Return rows and tokens a second of all processes together, the share of waiting here, and the memory."""
+        since, self._since = self._since, _Since()
+        seconds = time.perf_counter() - since.started
+        counted = torch.tensor([since.samples, since.tokens], dtype=torch.int64, device=self.args.device)
+        samples, tokens = self.accelerator.reduce(counted, reduction="sum").tolist()
+        self._tokens_seen += tokens
+        return {
+            "tokens": self._tokens_seen,
+            "samples_per_second": samples / seconds,
+            "tokens_per_second": tokens / seconds,
+            "wait_share": since.waited / seconds,
+            "peak_memory": peak_memory(self.args.device),
+        }
+
+    # evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: Any = None,  # noqa: ARG002
+        ignore_keys: list[str] | None = None,  # noqa: ARG002
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """Return the loss over the answers' tokens of the split that is evaluated on."""
+        assert self.evaluated is not None, "a training without such a split is told never to evaluate"
+        began = time.perf_counter()
+        model = self._wrap_model(self.model, training=False)
+        was_training = model.training
+        model.eval()
+        total = torch.zeros(3, dtype=torch.float64, device=self.args.device)
+        failed: list[Rejected] = []
+        for batch in loader(self.evaluated, workers=min(self.workers, len(self.evaluated))):
+            if batch.error is not None:
+                raise batch.error
+            failed += batch.failed
+            total += self._loss_of(model, batch)
+        model.train(was_training)
+        if failed:
+            self._reject(self.state.global_step, failed)
+        loss, tokens, samples = self.accelerator.reduce(total, reduction="sum").tolist()
+        if not tokens:
+            raise TrainError("no row of the split that is evaluated on can be decoded", hint="rejected.jsonl names them")
+        seconds = time.perf_counter() - began
+        metrics = {
+            f"{metric_key_prefix}_loss": loss / tokens,
+            f"{metric_key_prefix}_perplexity": math.exp(min(loss / tokens, 700.0)),
+            f"{metric_key_prefix}_runtime": seconds,
+            f"{metric_key_prefix}_samples_per_second": samples / seconds,
+        }
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        # what an evaluation takes is no time of the steps around it
+        self._since.started += seconds
+        return metrics
+
+    def _loss_of(self, model: Any, batch: Batch) -> Tensor:
+        """Return the sum of the losses of a batch's tokens, their number, and the number of rows, by their share."""
+        tokens = int((batch.inputs["labels"][..., 1:] != IGNORED).sum())
+        if not tokens:
+            return torch.zeros(3, dtype=torch.float64, device=self.args.device)
+        inputs = self._prepare_inputs(batch.inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            # divided by one: the sum
+            loss = model(**inputs, num_items_in_batch=torch.tensor(1.0, device=self.args.device)).loss
+        counted = torch.tensor([float(loss), tokens, len(batch.rows)], dtype=torch.float64, device=self.args.device)
+        return counted * batch.weight
+
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """Tell whether these are the best weights so far; they are then saved."""
+        better = bool(super()._determine_best_metric(metrics, trial))
+        if better:
+            self.control.should_save = True
+        return better
+
+    # checkpoints
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Write a checkpoint, and move it to its place when it is whole."""
+        step = self.state.global_step
+        since = torch.tensor([self._since.tokens], dtype=torch.int64, device=self.args.device)
+        self.state.num_input_tokens_seen = self._tokens_seen + int(self.accelerator.reduce(since, reduction="sum"))
+        super()._save_checkpoint(model, trial)
+        saved = self.folder.saving / f"checkpoint-{step}"
+        # what the next line of metrics.jsonl is the mean of, in part
+        begun = {"loss": float(self._tr_loss), "steps": step - self._globalstep_last_logged}
+        write_json(saved / _begun(self.args.process_index), begun)
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            self.folder.keep(saved, best=self.state.best_global_step == step)
+        self.accelerator.wait_for_everyone()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Load adapters; a whole model was loaded from the checkpoint in the first place."""
+        if self.is_fsdp_enabled or hasattr(self.model, "peft_config"):
+            with warnings.catch_warnings():
+                # of peft (0.21), which asks the model by a name that transformers (5.23) warns of
+                warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def go_on(self, checkpoint: Path) -> None:
+        """Take up the line of metrics.jsonl that was begun when the checkpoint was saved."""
+        begun = read_json(checkpoint / _begun(self.args.process_index))
+        if isinstance(begun, dict):
+            self._tr_loss += begun["loss"]
+            self._globalstep_last_logged -= begun["steps"]
+
+
+class _Steps(TrainerCallback):
+    """What happens between steps."""
+
+    def __init__(self, trainer: RunTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any  # noqa: ARG002
+    ) -> None:
+        """Take over how often to log, evaluate and save from the settings, not from the checkpoint."""
+        state.compute_steps(args, state.max_steps)
+        self.trainer.begin(int(state.num_input_tokens_seen))
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any  # noqa: ARG002
+    ) -> None:
+        """Say how many epochs are done: to the Trainer, the training is one."""
+        state.epoch = self.trainer.schedule.epochs_after(state.global_step)
+        if self.trainer.stops():
+            control.should_save = control.should_training_stop = True
+
+
+def _begun(process: int) -> str:
+    """Return the file of a checkpoint that holds what a process has of the next line."""
+    return f"begun_line_{process}.json"
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the most bytes that were in use so far: of the GPU, or of this process."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
