@@ -82,9 +82,10 @@ def run_publish(
         private=not public and (spec is None or spec.private),
         gated=gated or (spec.gated if spec else None),
         pull_request=pull_request,
-        keys=_keys(key or (spec.key if spec else None)),
+        key=key or (spec.key if spec else None),
         forced=_judged(folder, kind, workers=workers, force=force_invalid),
     )
+    digests = cache.absolute() / "digests"
     published: list[Published] = []
     plans: list[Plan] = []
     with ExitStack() as stack:
@@ -102,7 +103,7 @@ def run_publish(
                     remote,  # noqa: B023  it is called before the next one is opened
                     options,
                     scratch=scratch,  # noqa: B023
-                    digests=cache.absolute() / "digests",
+                    digests=digests,
                     display=display,
                 )
 
@@ -111,7 +112,7 @@ def run_publish(
             if not yes:
                 continue
             try:
-                done = carry_out(folder, plan, remote, options, display=display)
+                done = carry_out(folder, plan, remote, options, digests=digests, display=display)
             except MovedError as error:
                 now = "\n".join(f"  {line}" for line in planned().lines())
                 error.hint = f"{error.hint or 'look at the new plan, and run it again'}\nwhat would be done now:\n{now}"
@@ -153,10 +154,6 @@ def _targets(texts: tuple[str, ...], branch: str | None) -> list[Target]:
 def _kind_of(folder: Path) -> Kind:
     """Tell a model from a dataset by what only a model has."""
     return "model" if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")) else "dataset"
-
-
-def _keys(key: str | None) -> dict[str, str]:
-    return {"": key} if key else {}
 
 
 def _judged(folder: Path, kind: Kind, *, workers: int, force: bool) -> str:

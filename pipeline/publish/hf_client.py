@@ -18,6 +18,7 @@ from urllib.parse import quote
 from pipeline.errors import ShardwrightError
 from pipeline.publish.push_words import PushedRepo, PushWords, published
 from pipeline.publish.remote import PublishError
+from pipeline.sources.hub_client import NOT_READY
 from pipeline.sources.hub_huggingface import HuggingFace, endpoint
 from pipeline.sources.hub_listing import COMMIT
 from pipeline.sources.hub_retry import Failure, with_tries
@@ -109,26 +110,41 @@ class HfClient:
 
         if isinstance(error, RuntimeError | ValueError) and isinstance(error.__cause__, Exception):
             # Around what went wrong with one of many files, or with the card, it puts an error of its own.
-            card = isinstance(error, ValueError) and isinstance(error.__cause__, errors.BadRequestError)
-            if card:
-                return Failure(error=self.words.bad_card(" ".join(str(error).splitlines()[1:])))
+            if isinstance(error, ValueError) and isinstance(error.__cause__, errors.BadRequestError):
+                return Failure(error=self.words.bad_card(_after_the_first_line(error)))
             return self.failure(error.__cause__)
         if isinstance(error, ShardwrightError):
             return published(Failure(error=error))
-        if isinstance(error, json.JSONDecodeError):
+        if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
             return published(Failure(error=self.words.strange(error), passing=True))
-        if isinstance(error, errors.HfHubHTTPError) and is_conflict(error):
-            return self.words.contended(error.response.status_code, error.server_message)
+        if type(error) in (errors.HfHubHTTPError, errors.BadRequestError):
+            return published(self._answered(error))
         return published(self._reader.failure(error))
+
+    def _answered(self, error: Any) -> Failure:
+        status, said = error.response.status_code, error.server_message
+        if status in CONFLICTS:
+            return self.words.contended(status, said)
+        if status in NOT_READY or status == 401:
+            return self._reader.failure(error)
+        if status == 403:
+            # Where files are put, a link is good for an hour or so; to be asked for again, it is tried again.
+            is_link = not str(error.response.url).startswith(f"{self.api.endpoint}/")
+            return Failure(error=self.words.denied(said), passing=is_link)
+        return Failure(error=self.words.refused(status, said))
 
     def storage_failure(self, error: Exception, revision: str, *, pull_request: bool) -> Failure:
         """Say what was in the way of large files; the storage of chunks (Xet) tells no more than a network error.
 
         Why a token for it is refused is only told to those who ask the hub as its other half does.
         """
-        if not (isinstance(error, OSError) and error.errno is None):
-            return self.failure(error)
         from huggingface_hub.errors import HfHubHTTPError
+
+        if type(error) is ValueError and error.__cause__ is None and (told := _after_the_first_line(error)):
+            # Git LFS refuses file by file: "… with OID <its hash>: `<why>"
+            return Failure(error=self.words.not_taken(told.partition("`")[2] or told))
+        if isinstance(error, HfHubHTTPError) or not (isinstance(error, OSError) and error.errno is None):
+            return self.failure(error)
         from huggingface_hub.utils import get_session, hf_raise_for_status  # type: ignore[attr-defined]
 
         url = f"{self.api.endpoint}/api/{self.kind}s/{self.id}/xet-write-token/{quote(revision, safe='')}"
@@ -141,6 +157,10 @@ class HfClient:
                 return Failure(error=self.words.no_chunks())
             return self.failure(refusal)
         return published(self.words.network(error))
+
+
+def _after_the_first_line(error: Exception) -> str:
+    return " ".join(str(error).splitlines()[1:])
 
 
 def is_conflict(error: Exception) -> bool:

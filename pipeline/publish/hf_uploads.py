@@ -17,6 +17,7 @@ from huggingface_hub import CommitOperationAdd
 from huggingface_hub.utils import _xet as client_xet
 from huggingface_hub.utils._runtime import is_xet_available
 
+from pipeline.checks.read_card import CARD
 from pipeline.publish.remote import PublishError
 
 if TYPE_CHECKING:
@@ -177,9 +178,7 @@ class Uploads:
             for one in batch:
                 if not _is_still(one.local):
                     raise self._client.words.changed(one.path_in_repo) from None
-            if self._xet:
-                return self._client.storage_failure(error, self._revision, pull_request=self._pull_request)
-            return self._client.failure(error)
+            return self._client.storage_failure(error, self._revision, pull_request=self._pull_request)
 
         reports = self._meter.reports
         self._client.tried(preupload, failure)
@@ -211,9 +210,14 @@ class Uploads:
         if self._inside > IN_THE_COMMIT:
             what = f"the small files of this push are more than {IN_THE_COMMIT:,} bytes, which one commit cannot hold"
             raise PublishError(what, hint="pack them (`media: archive`), or have .gitattributes keep them out of git")
-        data = one.local.path.read_bytes()
+        try:
+            data = one.local.path.read_bytes()
+        except FileNotFoundError:
+            raise words.changed(path) from None
         if hashlib.sha256(data).hexdigest() != one.local.sha256:
             raise words.changed(path)
+        if path == CARD and not _is_text(data):  # or the client fails as it reads it
+            raise words.bad_card("it is not UTF-8")
         one.path_or_fileobj = data
 
 
@@ -226,6 +230,14 @@ def _cuts(sizes: list[int]) -> list[int]:
             held = 0
         held += size
     return [*cuts, len(sizes)] if sizes else cuts
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_still(local: LocalFile) -> bool:

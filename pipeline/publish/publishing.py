@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.card_text import split_front_matter
 from pipeline.checks.read_card import CARD, UNREADABLE, load_metadata
 from pipeline.publish.load_back import load_back
 from pipeline.publish.plan import plan_push
-from pipeline.publish.release import card_of_release
+from pipeline.publish.release import card_of_release, remember_release
 from pipeline.publish.remote import Change, LocalFile, PublishError
 from pipeline.publish.verify import verify_push
 
@@ -37,8 +37,8 @@ class Options:
     """A repository that is made is private, unless it is said otherwise."""
     gated: Literal["auto", "manual"] | None = None
     pull_request: bool = False
-    keys: Mapping[str, str] = field(default_factory=dict)
-    """Config -> the column that says which row is which, for the changes since the last release."""
+    key: str | None = None
+    """The column that says which row is which, for the changes since the last release; None: `id`."""
     forced: str = ""
     """What validate found, when it is pushed all the same; the commit says so."""
 
@@ -125,7 +125,16 @@ def make_plan(
     notes: list[str] = []
     if options.kind == "dataset":
         with display.stage("changes", None, "bytes") as progress:
-            card, notes = card_of_release(folder, remote, state, options.tag, options.keys, digests, progress.advance)
+            card, notes = card_of_release(
+                folder,
+                files,
+                remote,
+                state,
+                tag=options.tag,
+                key=options.key,
+                digests=digests,
+                advance=progress.advance,
+            )
         if card is not None and hashlib.sha256(card).hexdigest() != files[CARD].sha256:
             path = scratch / CARD
             path.write_bytes(card)
@@ -141,8 +150,12 @@ def make_plan(
     return plan
 
 
-def carry_out(folder: Path, plan: Plan, remote: Remote, options: Options, *, display: Display) -> Published:
+def carry_out(
+    folder: Path, plan: Plan, remote: Remote, options: Options, *, digests: Path | None, display: Display
+) -> Published:
     """Make the push that was planned, tag it, and prove that it is there.
+
+    `digests` keeps the hashes of the rows of a release.
 
     Raises:
         MovedError: the branch is not what it was when the plan was made.
@@ -172,6 +185,8 @@ def carry_out(folder: Path, plan: Plan, remote: Remote, options: Options, *, dis
     proved = verify_push(remote, plan, revision)
     if options.kind == "dataset":
         proved += load_back(folder, plan.target, revision)
+        if options.tag and digests is not None:
+            remember_release(folder, plan.wanted, key=options.key, digests=digests)
     return Published(plan=plan, pushed=pushed, tag=options.tag, proved=tuple(proved))
 
 

@@ -82,7 +82,7 @@ class Trials:
         return error
 
     def _completed(self, place: Place, *, is_done: bool) -> None:
-        """Push again: what the hub has is not sent again, and there is one commit, however often its answer was lost."""
+        """Push again: what the hub has is not sent again; there is one commit, however often its answer was lost."""
         hub = place.hub
         hub.faults.clear()
         hub.log.clear()
@@ -228,10 +228,10 @@ def test_a_repository_of_somebody_else(lfs: Place) -> None:
 @pytest.mark.parametrize("told", [None, [], "x", {}, {"auth": []}, {"auth": {"accessToken": {"fineGrained": 3}}}])
 def test_a_hub_that_says_nothing_of_a_token(told: Any, lfs: Place) -> None:
     """What is not said is found out by the push."""
-    check_access(told, lfs.remote()._client.words, exists=False)  # noqa: SLF001
+    check_access(told, lfs.remote()._client.words, exists=False)
     fine = {"auth": {"accessToken": {"role": "fineGrained", "fineGrained": {"global": 1, "scoped": [0, {}]}}}}
     with pytest.raises(PublishError, match="has no permission"):
-        check_access(fine, lfs.remote()._client.words, exists=True)  # noqa: SLF001
+        check_access(fine, lfs.remote()._client.words, exists=True)
 
 
 # -- what is refused
@@ -255,7 +255,8 @@ def test_no_room(status: int, request_of: str, is_xet: bool, tmp_path: Path, mon
         assert "next:" in error
         assert "room" in error or status == 413
         assert place.there() == FIRST
-        assert len(place.hub.asked(path, method)) <= 2, "it will not be another answer"
+        if status != 507 or request_of != "contents":  # which the storage of chunks asks again, as all from 500 on
+            assert len(place.hub.asked(path, method)) <= 2, "it will not be another answer"
 
 
 def test_no_room_for_one_file(lfs: Place) -> None:
@@ -268,15 +269,18 @@ def test_no_room_for_one_file(lfs: Place) -> None:
 
 
 def test_a_refusal_at_the_storage_of_files(lfs: Place) -> None:
-    """What answers a PUT is another server, with words of its own."""
+    """What answers a PUT is another server, with words of its own; a link that has ended is asked for again."""
     lfs.hub.faults = [Fault("/_lfs/", "PUT", times=FOREVER, status=403, undone=True)]
     assert "may not be written: on purpose" in lfs.refused(FIRST)
+    lfs.hub.faults = [Fault("/_lfs/", "PUT", times=3, status=403, undone=True)]
+    lfs.push(FIRST)
+    assert lfs.there() == FIRST
 
 
 def test_a_card_that_the_hub_refuses(lfs: Place) -> None:
-    """Its front matter is looked at there before the commit."""
-    error = lfs.refused({"README.md": b"---\na: [1\n---\n# Birds\n"})
-    assert "refuses the front matter of README.md" in error
+    """Its front matter is looked at there before the commit; what is no text is not even sent."""
+    for card in (b"---\na: [1\n---\n# Birds\n", b"\xff\xfe"):
+        assert "refuses the front matter of README.md" in lfs.refused({"README.md": card})
     assert lfs.there() == {}
 
 
@@ -480,7 +484,7 @@ def gone(path: Path) -> None:
 @pytest.mark.parametrize("name", ["README.md", SHARD])
 @pytest.mark.parametrize("moment", ["before", "preupload", "validate-yaml"])
 def test_a_file_that_changes(happens: Callable[[Path], None], name: str, moment: str, place: Place) -> None:
-    """At whatever moment it does, nothing is published, or what was planned is: never what it became."""
+    """Nothing is published; once all contents are on their way, what was planned is: never what it became."""
     remote = place.remote()
     change = place.change(remote.look(), FIRST)
     path = change.wanted[name].path
@@ -494,14 +498,14 @@ def test_a_file_that_changes(happens: Callable[[Path], None], name: str, moment:
     place.hub.answer = meanwhile  # type: ignore[method-assign]
     if moment == "before":
         happens(path)
-    try:
+    if moment == "validate-yaml":
         remote.push(change, place.advanced.append)
-    except PublishError as error:
-        assert f"{name!r} changed while it was pushed" in shown(error)
-        assert place.there() == {}
-    else:
-        assert moment == "validate-yaml"
         assert place.there() == FIRST
+        return
+    with pytest.raises(PublishError, match="changed while it was pushed") as caught:
+        remote.push(change, place.advanced.append)
+    assert repr(name) in shown(caught.value)
+    assert place.there() == {}
 
 
 def test_a_file_that_changes_while_it_is_sent(lfs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
