@@ -65,10 +65,10 @@ bench: .venv/.made-dev ## measure against the peers, in the same run
 fuzz: .venv/.made-fuzz ## fuzz the readers, the recipe loader and the archive code for SECONDS each (default 60)
 	$(BIN)/python -m fuzz.run --seconds $(SECONDS)
 
-torture: .venv/.made-dev ## kill builds KILLS times (default 100), fill disks, remove files under them, run two at once
+torture: .venv/.made-dev ## kill builds KILLS times (default 100) and pushes, fill disks, remove files under them, run two at once
 	SHARDWRIGHT_KILLS=$(KILLS) $(BIN)/python -m pytest -n 2 --durations=5 $(OPTIONS) \
 	  tests/stages/test_killed.py tests/stages/test_disks.py tests/stages/test_vanished.py \
-	  tests/stages/test_clock.py tests/stages/test_two_builds.py
+	  tests/stages/test_clock.py tests/stages/test_two_builds.py tests/publish/test_killed_pushes.py
 
 clean: ## remove the environment and everything that was built here
 	rm -rf .venv work out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

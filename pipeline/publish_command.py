@@ -30,9 +30,10 @@ if TYPE_CHECKING:
     from pipeline.publish.plan import Plan
     from pipeline.publish.publishing import Published
     from pipeline.publish.target import Kind
-    from pipeline.recipe_spec import PublishSpec
-    from pipeline.report import Display
+    from pipeline.recipe import Recipe
 
+PROVED = ("SW1", "SW2", "SW3")
+"""What the build of a recipe proves by itself."""
 TOLD = 5
 """Errors that a forced push tells in its commit."""
 
@@ -68,22 +69,29 @@ def run_publish(
     """
     workers = workers or default_workers()
     display = display_for(quiet=as_json)
-    folder, manifest, spec = _source(
-        source, Folders(work=work, out=out, cache=cache), workers=workers, display=display, offline=offline
-    )
+    recipe = _recipe(source)
+    spec = recipe.spec.publish if recipe is not None else None
     targets = _targets(to or tuple(spec.targets if spec else ()), branch)
     if offline and any(target.hub != "folder" for target in targets):
         raise UsageError("a hub cannot be published to with --offline", allowed="--to folder:/some/where")
+    if tag:
+        checked_ref(tag, "tag")
+    folder, manifest = source, None
+    if recipe is not None:
+        folders = Folders(work=work, out=out, cache=cache)
+        build_dataset(source, folders, workers=workers, display=display, offline=offline)
+        workspace = Workspace(work=work / recipe.name, out=out / recipe.name, cache=cache)
+        folder, manifest = workspace.out, Manifest.load(workspace.manifest, recipe.name)
     kind = kind or _kind_of(folder)
     options = Options(
         kind=kind,
-        tag=checked_ref(tag, "tag") if tag else None,
+        tag=tag,
         message=message,
         private=not public and (spec is None or spec.private),
         gated=gated or (spec.gated if spec else None),
         pull_request=pull_request,
         key=key or (spec.key if spec else None),
-        forced=_judged(folder, kind, workers=workers, force=force_invalid),
+        forced=_judged(folder, kind, workers=workers, force=force_invalid, proved=recipe is not None),
     )
     digests = cache.absolute() / "digests"
     published: list[Published] = []
@@ -124,20 +132,15 @@ def run_publish(
     return _told(plans, published, as_json=as_json, yes=yes, forced=options.forced), 0
 
 
-def _source(
-    source: Path, folders: Folders, *, workers: int, display: Display, offline: bool
-) -> tuple[Path, Manifest | None, PublishSpec | None]:
-    """Return the folder that is published, and what its recipe says of that, where there is one."""
+def _recipe(source: Path) -> Recipe | None:
+    """Return the recipe that is meant; None: it is a folder."""
     if source.is_dir():
-        return source, None, None
+        return None
     if not source.is_file() or source.suffix not in (".yaml", ".yml"):
         raise UsageError(
             f"there is no recipe and no folder {source}", allowed="a recipe file, a dataset folder or a model folder"
         )
-    recipe = load_recipe(source)
-    build_dataset(source, folders, workers=workers, display=display, offline=offline)
-    workspace = Workspace(work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache)
-    return workspace.out, Manifest.load(workspace.manifest, recipe.name), recipe.spec.publish
+    return load_recipe(source)
 
 
 def _targets(texts: tuple[str, ...], branch: str | None) -> list[Target]:
@@ -156,8 +159,8 @@ def _kind_of(folder: Path) -> Kind:
     return "model" if any((folder / name).is_file() for name in ("config.json", "adapter_config.json")) else "dataset"
 
 
-def _judged(folder: Path, kind: Kind, *, workers: int, force: bool) -> str:
-    """Return what validate finds wrong, for the commit of a forced push.
+def _judged(folder: Path, kind: Kind, *, workers: int, force: bool, proved: bool) -> str:
+    """Return what validate finds wrong, for the commit of a forced push; `proved`: a build has just proved a part.
 
     Raises:
         ProblemsFound: it finds errors, and nobody forces it.
@@ -167,7 +170,8 @@ def _judged(folder: Path, kind: Kind, *, workers: int, force: bool) -> str:
     executor: Any = LocalProcesses(workers) if workers > 1 else None
     with ExitStack() as stack:
         used = stack.enter_context(executor) if executor is not None else InProcess()
-        report: Report = validate(LocalFiles(folder), Looking(), executor=used, decoders=workers)
+        looking = Looking(ignore=PROVED if proved else ())
+        report: Report = validate(LocalFiles(folder), looking, executor=used, decoders=workers)
     if report.ok:
         return ""
     errors = [problem for problem in report.problems if problem.severity == "error"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.network.hub_server import HubServer, Reply, Request
 
 ROOT = Path(__file__).parents[2]
-KILLS = 50 if TORTURE else 6
+KILLS = 50 if TORTURE else 4
 SEED = int(os.environ.get("SHARDWRIGHT_SEED", "7"))
 NAME = "alice/birds"
 TOKENS = {"HF_TOKEN": "hf_alice", "MODELSCOPE_API_TOKEN": "ms-alice"}
@@ -153,7 +153,8 @@ def test_killed_at_any_moment(place: str, tmp_path: Path) -> None:
             ended = process.wait(timeout=60)
             with server.lock:
                 now = there(server)
-            assert now in (old, new)
+            # a repository that was just made may hold a card of the hub's own
+            assert now in (old, new) or (not old and now.keys() == {"README.md"})
             if ended == -signal.SIGKILL:
                 kills += 1
                 continue
