@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -143,6 +144,25 @@ class _Group(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Show a traceback with every error.")
 def main(*, verbose: bool) -> None:
     """Turn raw annotations and the images and videos they point to into a dataset that loads everywhere."""
+
+
+class _Elsewhere(click.Command):
+    """A command that is built on this package, and found by its name when it is called."""
+
+    def __init__(self, name: str, place: str, help_line: str) -> None:
+        super().__init__(name, short_help=help_line)
+        self.place = place
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> click.Context:
+        """Have the command itself read its arguments."""
+        module, _, name = self.place.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command.make_context(info_name, args, *more, **extra)
+
+
+main.add_command(
+    _Elsewhere("train", "train.train_command:train", "Fine-tune a model on a dataset, or go on with a run.")
+)
 
 
 @main.command()

@@ -640,4 +640,4 @@ class RecipeSpec(Strict):
     publish: PublishSpec = Field(default_factory=PublishSpec)
     """Where the dataset is published."""
     train: dict[str, Any] | str | None = None
-    """What `shardwright train` does with the dataset: the keys of docs/train.md, or the path of a file that has them."""
+    """What `shardwright train` does with the dataset: the keys of docs/train.md, or the path of a file with them."""

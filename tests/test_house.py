@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -89,7 +87,15 @@ DOORS = {
     "PIL": ("pipeline/media/image.py",),
     "jinja2": ("pipeline/template.py",),
     "aiohttp": ("pipeline/network/fetcher.py", "pipeline/network/transfer.py", "pipeline/network/addresses.py"),
-    "huggingface_hub": ("pipeline/sources/hub_huggingface.py", "pipeline/publish/huggingface.py"),
+    "huggingface_hub": (
+        "pipeline/sources/hub_huggingface.py",
+        "pipeline/publish/huggingface.py",
+        "pipeline/publish/hf_additions.py",
+        "pipeline/publish/hf_client.py",
+        "pipeline/publish/hf_commits.py",
+        "pipeline/publish/hf_reading.py",
+        "pipeline/publish/hf_uploads.py",
+    ),
     "modelscope_hub": (
         "pipeline/sources/hub_modelscope.py",
         "pipeline/publish/ms_client.py",

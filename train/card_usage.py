@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HERE = "path/to/this/repository"
-"""Stands where nobody said under which name the model is published."""
+HERE, BASE = "path/to/this/repository", "path/to/the/base/model"
+"""Stand where nobody said under which name a model is published."""
 
 
 def usage(
@@ -25,27 +26,28 @@ def usage(
 
     Args:
         repo: Where the model is; empty where that is not known.
-        base_model: The model that the adapters belong to.
+        base_model: The model that the adapters belong to; empty where that is on no hub.
         base_revision: Its commit; empty for none.
         adapter: Are there adapters alone?
         frames: How the training chose frames, as `FrameSampling.plain` says it; None for images.
         prompt: What is asked.
         max_new_tokens: Tokens of an answer at the most.
     """
-    revision = f", revision={base_revision!r}" if base_revision else ""
+    revision = f", revision={_text(base_revision)}" if base_revision else ""
     lines = [
-        *(["import math", ""] if frames and frames.get("per_second") else []),
+        *(["import math", ""] if frames else []),
         *(["import av", "import numpy as np"] if frames else []),
         *(["from peft import PeftModel"] if adapter else []),
         *([] if frames else ["from PIL import Image"]),
         "from transformers import AutoModelForImageTextToText, AutoProcessor",
         "",
-        f"repo = {repo or HERE!r}",
+        f"repo = {_text(repo or HERE)}",
         "processor = AutoProcessor.from_pretrained(repo)",
     ]
     if adapter:
         lines += [
-            f'base = AutoModelForImageTextToText.from_pretrained({base_model!r}{revision}, dtype="auto")',
+            f"base_model = {_text(base_model or BASE)}",
+            f'base = AutoModelForImageTextToText.from_pretrained(base_model{revision}, dtype="auto")',
             "model = PeftModel.from_pretrained(base, repo)",
         ]
     else:
@@ -58,7 +60,7 @@ def usage(
         lines += ['image = Image.open("image.png").convert("RGB")', ""]
         medium, options = '{"type": "image", "image": image}', []
     lines += [
-        f'content = [{medium}, {{"type": "text", "text": {prompt!r}}}]',
+        f'content = [{medium}, {{"type": "text", "text": {_text(prompt)}}}]',
         "inputs = processor.apply_chat_template(",
         '    [{"role": "user", "content": content}],',
         "    add_generation_prompt=True,",
@@ -73,6 +75,11 @@ def usage(
     return "\n".join(lines)
 
 
+def _text(value: str) -> str:
+    """Write a text as Python has it."""
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _video(frames: Mapping[str, Any]) -> list[str]:
     """Return lines that read a video, and choose its frames as the training did where they are equally long."""
     return [
@@ -81,7 +88,6 @@ def _video(frames: Mapping[str, Any]) -> list[str]:
         '    decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]',
         "",
         f"# as in the training: {frames_in_words(frames)}",
-        *_part(frames),
         *_numbers(frames),
         "video = np.stack([decoded[number] for number in numbers])",
         "video_options = {",
@@ -120,15 +126,34 @@ def frames_in_words(frames: Mapping[str, Any]) -> str:
     return words
 
 
-def _part(frames: Mapping[str, Any]) -> list[str]:
-    """Return lines that set `first` and `total`, the frames that are looked at."""
-    start, end, centre = (frames.get(name) for name in ("start", "end", "centre"))
+def _numbers(frames: Mapping[str, Any]) -> list[str]:
+    """Return lines that set `numbers`, the frames to take; `FrameSampling.choose` is what they do."""
+    start, end, centre, per_second = (frames.get(name) for name in ("start", "end", "centre", "per_second"))
     if centre:
-        return [
-            f"half = min({centre!r} * fps, len(decoded)) / 2",
-            "first, last = math.ceil(len(decoded) / 2 - half), math.ceil(len(decoded) / 2 + half)",
-            "total = last - first",
+        lines = [
+            f"part = min({centre!r}, len(decoded) / fps)",
+            "start = (len(decoded) / fps - part) / 2",
+            "end = start + part",
         ]
-    lines = [f"first = math.ceil({start!r} * fps)" if start else "first = 0"]
-    until = f"min(math.ceil({end!r} * fps), len(decoded))" if end is not None else "len(decoded)"
-    return [*lines, f"total = {until} - first" if start else f"total = {until}"]
+    else:
+        until = "len(decoded) / fps" if end is None else f"min({end!r}, len(decoded) / fps)"
+        lines = [f"start, end = {start or 0!r}, {until}"]
+    lines.append("first, last = math.ceil(start * fps - 1e-6), math.ceil(end * fps - 1e-6)")
+    least, most = frames.get("at_least", 1), "last - first"
+    if per_second:
+        lines.append(f"wanted = math.ceil((end - start) * {per_second!r} - 1e-6)")
+        wanted = "wanted" if least == 1 else f"max(wanted, {least})"
+        most = f"{frames['at_most']}, {most}" if frames.get("at_most") else most
+    else:
+        wanted = str(frames["count"])
+    lines.append(f"count = min({wanted}, {most})")
+    if (multiple := frames.get("multiple_of", 1)) != 1:
+        lines += [f"down = count // {multiple} * {multiple}", f"if down >= {least}:", "    count = down"]
+        lines += [f"elif down + {multiple} <= min({most}, last):", f"    count = down + {multiple}"]
+    middles = "[start + (end - start) * (2 * part + 1) / (2 * count) for part in range(count)]"
+    if per_second:
+        lines += [f"moments = [start + step / {per_second!r} for step in range(count)]", "if count != wanted:"]
+        lines.append(f"    moments = {middles}")
+    else:
+        lines.append(f"moments = {middles}")
+    return [*lines, "numbers = sorted({min(max(int(moment * fps + 1e-6), first), last - 1) for moment in moments})"]

@@ -1,8 +1,9 @@
 """No network during training: whoever asks for it is named with the row at hand, before anything leaves the machine.
 
 Python tells audit hooks of every connection that its own sockets are asked for, also those of libraries that took hold
-of `socket` before. A hook cannot be taken away again, so it is switched. Sockets that C or Rust code opens by itself
-(NCCL, gloo) are not told of; libraries of models and data are told by their environment variables to stay offline.
+of `socket` before; only a name that a socket is given is resolved before the hook hears of it, so that is looked at
+first. A hook cannot be taken away again, so it is switched. Sockets that C or Rust code opens by itself (NCCL, gloo)
+are not told of; libraries of models and data are told by their environment variables to stay offline.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import socket
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from pipeline.printable import escaped
@@ -32,6 +34,7 @@ OFFLINE = {
 """What processes that are started meanwhile are told; libraries read it when they are loaded."""
 _TO_ADDRESS = ("socket.connect", "socket.sendto", "socket.sendmsg")
 _TO_NAME = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo")
+_METHODS = ("connect", "connect_ex", "sendto", "sendmsg")
 _HERE = ("", "localhost", "localhost.localdomain", "ip6-localhost", "0.0.0.0", "::")  # noqa: S104  (named, not bound)
 """Names of this machine; to connect to no address in particular means this machine as well."""
 _KEPT = 100
@@ -50,6 +53,7 @@ class _Guard:
         self.is_on = False
         self.allow_loopback = False
         self.current: Callable[[], RowRef | str | None] | None = None
+        self.row: RowRef | str | None = None
         self.attempts: list[str] = []
 
 
@@ -61,9 +65,12 @@ _row: ContextVar[RowRef | str | None] = ContextVar("_row", default=None)
 def working_on(row: RowRef | str) -> Iterator[None]:
     """Say which row is being worked on, for the message when it asks for the network."""
     token = _row.set(row)
+    # threads that a library starts for its requests do not inherit the one above
+    before, _guard.row = _guard.row, row
     try:
         yield
     finally:
+        _guard.row = before
         _row.reset(token)
 
 
@@ -78,6 +85,8 @@ def forbid_network(current: Callable[[], RowRef | str | None] | None = None, *, 
     if not _guard.is_hooked:
         _guard.is_hooked = True
         sys.addaudithook(_heard)
+        for name in _METHODS:
+            _look_first(name)
 
 
 @contextmanager
@@ -109,19 +118,39 @@ def _heard(event: str, arguments: tuple[Any, ...]) -> None:
     if not _guard.is_on or not event.startswith("socket."):
         return
     if event in _TO_ADDRESS:
-        opened, address = arguments
-        if address is None or opened.family == socket.AF_UNIX:  # without an address it was connected before
-            return
-        host = address[0] if isinstance(address, tuple) and address else address
-        port = address[1] if isinstance(address, tuple) and len(address) > 1 else None
-    elif event in _TO_NAME:
+        _look_at(event, *arguments)
+        return
+    if event in _TO_NAME:
         host = arguments[0][0] if isinstance(arguments[0], tuple) else arguments[0]
         port = arguments[1] if event == "socket.getaddrinfo" else None
     else:
         return
-    if _guard.allow_loopback and _is_here(host):
+    if not (_guard.allow_loopback and _is_here(host)):
+        _refuse(event, host, port)
+
+
+def _look_first(name: str) -> None:
+    """Let a method of all sockets look where it leads before it asks for the address of a name."""
+    method = getattr(socket.socket, name)
+
+    @wraps(method)
+    def looking(opened: socket.socket, *arguments: Any) -> Any:
+        # the address comes last, but in `sendmsg`, where it is the fourth if there is one
+        address = arguments[3] if name == "sendmsg" and len(arguments) > 3 else arguments[-1] if arguments else None
+        if _guard.is_on and isinstance(address, tuple):
+            _look_at(f"socket.{name}", opened, address)
+        return method(opened, *arguments)
+
+    setattr(socket.socket, name, looking)
+
+
+def _look_at(event: str, opened: socket.socket, address: Any) -> None:
+    """Refuse an address that a socket is led to."""
+    if address is None or opened.family == socket.AF_UNIX:  # without an address it was connected before
         return
-    _refuse(event, host, port)
+    host = address[0] if isinstance(address, tuple) and address else address
+    if not (_guard.allow_loopback and _is_here(host)):
+        _refuse(event, host, address[1] if isinstance(address, tuple) and len(address) > 1 else None)
 
 
 def _is_here(host: Any) -> bool:
@@ -139,7 +168,7 @@ def _is_here(host: Any) -> bool:
 def _refuse(event: str, host: Any, port: Any) -> None:
     name = escaped(host.decode("ascii", "replace") if isinstance(host, bytes) else str(host))[:200]
     place = name if port in (None, 0, "") else f"{name}:{escaped(str(port))[:20]}"
-    row = _row.get() or (_guard.current() if _guard.current is not None else None)
+    row = _row.get() or _guard.row or (_guard.current() if _guard.current is not None else None)
     asked = "the address of " if event in _TO_NAME else ""
     what = f"something asked for {asked}{place} during training" + (f", at {row}" if row is not None else "")
     if len(_guard.attempts) < _KEPT:

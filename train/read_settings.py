@@ -29,16 +29,18 @@ Found = tuple[Location, str, str]
 """A place, what is wrong there, and what is allowed."""
 
 
-def read_settings(path: Path) -> Settings:
-    """Return the settings of a file.
+def read_settings(path: Path, *, elsewhere: bool = False) -> Settings:
+    """Return the settings of a file; `elsewhere` says that the rows come from somewhere that it need not name.
 
     Raises:
         RecipeError: every mistake in it, with line and nearest valid key.
     """
     document = read_document(path)
     settings, mistakes = check_settings(document)
-    if settings is not None and not settings.stages and settings.data.dataset is None and settings.data.recipe is None:
-        mistakes.append(_nowhere(document, ("data",)))
+    if settings is not None and not elsewhere:
+        for at, one in enumerate(settings.resolved()):
+            if one.data.dataset is None and one.data.recipe is None:
+                mistakes.append(_nowhere(document, ("stages", at, "data") if settings.stages else ("data",)))
     if settings is None or mistakes:
         raise RecipeError(mistakes)
     return settings
@@ -53,7 +55,9 @@ def settings_of_recipe(document: Document, folder: Path) -> tuple[Settings | Non
     if isinstance(said, str):
         path = folder / said
         if not _is_file(path):
-            return None, [document.mistake(("train",), f"there is no file {said!r}", "paths start at the recipe's folder")]
+            return None, [
+                document.mistake(("train",), f"there is no file {said!r}", "paths start at the recipe's folder")
+            ]
         try:
             inner = read_document(path)
         except RecipeError as error:
@@ -66,7 +70,9 @@ def settings_of_recipe(document: Document, folder: Path) -> tuple[Settings | Non
         for key in ("dataset", "recipe"):
             if getattr(settings.data, key) is not None:
                 what = "a recipe trains on its own dataset"
-                mistakes.append(document.mistake(("train", "data", key), what, "write a file of its own, with `model: …`"))
+                mistakes.append(
+                    document.mistake(("train", "data", key), what, "write a file of its own, with `model: …`")
+                )
     return (None if mistakes else settings), mistakes
 
 
@@ -98,7 +104,9 @@ def _is_file(path: Path) -> bool:
 
 def _nowhere(document: Document, place: Location) -> Mistake:
     return document.mistake(
-        document.standing(place), "nothing says which rows are learnt from", "write `data: {dataset: …}` or `data: {recipe: …}`"
+        document.standing(place),
+        "nothing says which rows are learnt from",
+        "write `data: {dataset: …}` or `data: {recipe: …}`",
     )
 
 
@@ -144,12 +152,20 @@ def _option_names(value: dict[str, Any]) -> Iterator[Found]:
             if name in OWNED:
                 yield (*place, "arguments", name), "this follows from something else", OWNED[name]
             elif known is not None and name not in known:
-                yield (*place, "arguments", name), "TrainingArguments has no such field", nearest(name, known - set(OWNED))
+                yield (
+                    (*place, "arguments", name),
+                    "TrainingArguments has no such field",
+                    nearest(name, known - set(OWNED)),
+                )
         options = lora_options()
         given = holder.get("lora")
         for name in given if isinstance(given, dict) else ():
             if name in LORA_OWNED:
-                yield (*place, "lora", name), "the method decides it", "write `method: dora`" if name == "use_dora" else ""
+                yield (
+                    (*place, "lora", name),
+                    "the method decides it",
+                    "write `method: dora`" if name == "use_dora" else "",
+                )
             elif options is not None and name not in options and name not in LORA_SHORT:
                 hint = "write `r`" if name == "rank" else nearest(name, options | set(LORA_SHORT))
                 yield (*place, "lora", name), "LoraConfig has no such option", hint
@@ -176,7 +192,11 @@ def _contradictions(settings: Settings) -> Iterator[Found]:
         if one.vision_cache and one.method == "full":
             yield (*place, "vision_cache"), "the vision tower learns, so that it makes something else each time", ""
         if one.over == "fewer_frames" and one.max_tokens is None:
-            yield (*place, "over"), "frames are taken away down to `max_tokens`, which is left out", "write `max_tokens`"
+            yield (
+                (*place, "over"),
+                "frames are taken away down to `max_tokens`, which is left out",
+                "write `max_tokens`",
+            )
         if at < len(stages) - 1 and one.method in ADAPTERS:
             what = f"a stage with {one.method!r} ends with adapters, and the next begins with a whole model"
             yield (*place, "method"), what, "only the last stage can have adapters"

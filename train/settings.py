@@ -70,7 +70,7 @@ class DataSpec(Strict):
     """Which rows are learnt from, and how a row becomes a conversation with media."""
 
     dataset: str | None = Field(default=None, min_length=1)
-    """A dataset folder (relative to this file), or one of a hub: `huggingface:owner/name[@revision]`, `modelscope:…`."""
+    """A dataset folder (relative to this file), or one of a hub: `huggingface:owner/name[@revision]`, modelscope:…"""
     recipe: str | None = Field(default=None, min_length=1)
     """Or a recipe (relative to this file), whose dataset is built if it is not there yet."""
     config: str | None = None
@@ -186,7 +186,7 @@ class StageSettings(Strict):
     """What a stage of a training can say for itself; see `Settings.stages`."""
 
     method: MethodKind = "lora"
-    """What learns: adapters (`lora`, `dora`, `qlora`), all (`full`), all but the vision tower, or the projector only."""
+    """What learns: adapters (`lora`, `dora`, `qlora`), all (`full`), all but the vision tower, or the projector."""
     lora: dict[str, Any] = Field(default_factory=dict)
     """Options of peft's LoraConfig by their names there (`r`, `target_modules`, …), or `alpha`, `dropout`, `init`."""
     data: DataSpec = Field(default_factory=DataSpec)
@@ -247,7 +247,7 @@ class Settings(StageSettings):
     revision: str | None = None
     """A branch, tag or commit; left out: the main branch. The run's record says which commit it was."""
     family: str | None = None
-    """How the model sees media, where its `model_type` does not say it: smolvlm, qwen2_vl, qwen2_5_vl, qwen3_vl, internvl."""
+    """How the model sees media, where its `model_type` does not say it: `smolvlm`, `qwen2_vl`, …"""
     processor: ProcessorSpec = Field(default_factory=ProcessorSpec)
     """How the model's processor resizes media, where it is to be otherwise than the model brings it."""
     attention: Literal["sdpa", "eager", "flash_attention_2", "flex_attention"] = "sdpa"
@@ -260,7 +260,7 @@ class Settings(StageSettings):
     workers: Annotated[int, Field(ge=0, le=1024)] | None = None
     """Processes that decode and encode for one device; left out: as many as its share of the processors, less one."""
     frame_cache: Literal["jpeg", "png"] | None = None
-    """Keep chosen frames of videos in the cache folder for the next epochs and runs, as small pictures or exact ones."""
+    """Keep chosen frames of videos in the cache folder for later epochs and runs, as small pictures or exact ones."""
     report_to: list[Literal["tensorboard", "swanlab"]] = Field(default_factory=lambda: ["tensorboard"])  # type: ignore[arg-type]
     """Where curves go beside metrics.jsonl. SwanLab writes into the run's folder, to be synced afterwards."""
     project: str | None = None
@@ -268,7 +268,7 @@ class Settings(StageSettings):
     evaluate: EvaluateSpec | None = None
     """What is asked of the trained model in the end."""
     stages: list[NamedStage] = Field(default_factory=list)
-    """Trainings one after the other, each from the weights of the one before; e.g. the projector first, then the rest."""
+    """Trainings one after the other, each from the weights of the one before: the projector first, then the rest."""
 
     @field_validator("report_to", mode="before")
     @classmethod

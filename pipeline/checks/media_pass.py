@@ -129,7 +129,7 @@ def _work(
     orders: list[LookOrder], waiting: dict[str, _Shard], examiners: BoundedProcesses, progress: Progress | None
 ) -> None:
     """Look at media, and put what is found to their shards."""
-    for order, answer in answers(orders, examiners):
+    for order, answer in answers(orders, examiners, job=LOOK):
         shard = waiting[order.shard]
         if isinstance(answer, RowRejected):
             place = (order.start + order.first, order.position or 0)
@@ -143,9 +143,7 @@ def _work(
                 progress.advance(count_of(records))
 
 
-def answers(
-    orders: list[LookOrder], examiners: BoundedProcesses, *, job: str = LOOK
-) -> Iterator[tuple[LookOrder, Any]]:
+def answers(orders: list[LookOrder], examiners: BoundedProcesses, *, job: str) -> Iterator[tuple[LookOrder, Any]]:
     """Yield what a job makes of orders; those that ended their process are cut smaller, down to the medium at fault."""
     rows: list[LookOrder] = []
     lists: list[LookOrder] = []

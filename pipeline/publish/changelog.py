@@ -13,7 +13,11 @@
     ### v1.0.0
 
     First release.
-    …
+
+    | config | split | rows |
+    |---|---|---:|
+    | default | train | 1,000 |
+
     <!-- shardwright:end changes -->
 
 The newest entry is computed from the rows. The older ones come from the card that was published last, which is text of
@@ -31,7 +35,7 @@ from pipeline.errors import Mistake, RecipeError
 from pipeline.sources.hub_listing import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from pipeline.publish.row_changes import Changes, SplitChange
 
@@ -43,14 +47,14 @@ MAX_ENTRIES = 1_000
 _MARKER = re.compile(r"<!-- shardwright:(?P<which>begin|end) changes[^\n]{0,200}?-->")
 _UNSAFE = re.compile(r"[^\w .+=-]")
 """What is written as a number in names, so that none of them can end a cell, a line or the block, or be a link."""
-_NAME = r"(?:[\w .+=-]|&#\d{1,7};)+"
+_NAME = r"(?:[\w .+=-]|&#[0-9]{1,7};)+"
 _TITLE = re.compile(_NAME)
 _UNTAGGED = "not tagged yet"
-_NUMBER = r"\d{1,3}(?:,\d{3})*"
+_NUMBER = r"[0-9]{1,3}(?:,[0-9]{3})*"
 _ROWS = {
     True: re.compile(rf"\| (?P<config>{_NAME}) \| (?P<split>{_NAME}) \| (?P<numbers>{_NUMBER}) \|"),
     False: re.compile(
-        rf"\| (?P<config>{_NAME}) \| (?P<split>{_NAME}) \| (?P<numbers>(?:{_NUMBER} \| ){{3}}(?:{_NUMBER}|–)) \|"
+        rf"\| (?P<config>{_NAME}) \| (?P<split>{_NAME}) \| (?P<numbers>(?:{_NUMBER} \| ){{3}}(?:{_NUMBER}|-)) \|"
     ),
 }
 _PLACE = rf"{_NAME}(?:/{_NAME})?"
@@ -58,7 +62,8 @@ _SENTENCE = re.compile(rf"(?:New|Gone) (?:config|split)s?: {_PLACE}(?:, {_PLACE}
 _ABOVE = "\n\n## Changes\n\n"
 _FIRST = "First release."
 _SAME = "No row changed."
-_UNKNOWN = "–: no column tells rows apart, so a changed row counts as one removed and one added."
+_NONE = "-"
+_UNKNOWN = f"Where `changed` is {_NONE}, no column tells rows apart: a changed row counts as one removed and one added."
 _TABLES = {
     True: ("| config | split | rows |", "|---|---|---:|"),
     False: ("| config | split | rows | added | removed | changed |", "|---|---|---:|---:|---:|---:|"),
@@ -97,7 +102,7 @@ class Entry:
             lines += _TABLES[self.is_first]
             lines += [f"| {config} | {split} | {' | '.join(numbers)} |" for config, split, numbers in self.rows]
             lines.append("")
-            if any("–" in numbers for *_, numbers in self.rows):
+            if any(_NONE in numbers for *_, numbers in self.rows):
                 lines += [_UNKNOWN, ""]
         return "\n".join(lines)
 
@@ -114,12 +119,20 @@ def entry_of(changes: Changes, *, tag: str | None = None, since: str | None = No
     )
 
 
-def with_changes(card_text: str, previous_card: str | None, entry: Entry, *, notes: list[str] | None = None) -> str:
+def with_changes(
+    card_text: str,
+    previous_card: str | None,
+    entry: Entry,
+    *,
+    tags: Container[str] | None = None,
+    notes: list[str] | None = None,
+) -> str:
     """Return a card with the block of changes: this entry and those of the card that was published before.
 
     An entry of the same tag is replaced, and so is what was not tagged. One that says that nothing changed, without a
     tag, is left out; where it does not say since when, what was not tagged then stays. Without markers in the card the
-    block goes to its end. `notes` receives what a person should know of the older entries.
+    block goes to its end. Entries of tags that are not among `tags`, where these are given, are not taken over. `notes`
+    receives what a person should know of the older entries.
 
     Raises:
         RecipeError: the markers of the card are no pair.
@@ -131,6 +144,8 @@ def with_changes(card_text: str, previous_card: str | None, entry: Entry, *, not
         lines = [card_text.count("\n", 0, match.start()) + 1 for match in found]
         raise RecipeError([Mistake(file="README.md", line=line, key="", message=message, hint=hint) for line in lines])
     older = _entries_of(previous_card or "", [] if notes is None else notes)
+    if tags is not None:
+        older = [one for one in older if not one.is_tagged or one.title in tags]
     if entry.is_tagged or not entry.is_empty or entry.title != _UNTAGGED:
         older = [one for one in older if one.is_tagged and one.title != entry.title]
     entries = older if entry.is_empty and not entry.is_tagged else [entry, *older]
@@ -153,7 +168,7 @@ def _numbers(split: SplitChange, changes: Changes) -> tuple[str, ...]:
     rows = f"{split.after or 0:,}"
     if changes.is_first:
         return (rows,)
-    return (rows, f"{split.added:,}", f"{split.removed:,}", "–" if split.changed is None else f"{split.changed:,}")
+    return (rows, f"{split.added:,}", f"{split.removed:,}", _NONE if split.changed is None else f"{split.changed:,}")
 
 
 def _sentences(changes: Changes) -> Iterator[str]:

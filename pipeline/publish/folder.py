@@ -90,7 +90,7 @@ class FolderRemote:
     def push(self, change: Change, advance: Callable[[int], None]) -> Pushed:
         """Make a version beside the current one, and exchange the link to it.
 
-        Files of the version that are none of `wanted` and do not go are taken over, but for links.
+        Files of the version that are none of `wanted` and do not go are taken over, but links of others are not.
 
         Raises:
             MovedError: another version is current than the one that was looked at.
@@ -166,13 +166,23 @@ class FolderRemote:
             raise PublishError(f"{shown(path)} of {self.target} cannot be read: {error.strerror}") from None
 
     def listing(self, revision: str) -> Mapping[str, ListedFile]:
-        """List the files of a version, every one of them read anew; links are listed without a hash.
+        """List the files of a version, every one of them read anew; a link is no file of it.
 
         Raises:
             PublishError: there is no such version, or a file cannot be read.
         """
         with self._errors("read"):
             return self._versions.hashed(self._version(revision))
+
+    def version(self, revision: str) -> tuple[Path, Mapping[str, ListedFile]]:
+        """Return where a version lies, and its files as `look` lists them.
+
+        Raises:
+            PublishError: there is no such version.
+        """
+        with self._errors("read"):
+            name = self._version(revision)
+            return self._versions.folder(name), self._versions.seen(name)
 
     # what is there
 

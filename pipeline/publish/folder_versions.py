@@ -23,6 +23,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import WorkspaceError
 from pipeline.manifest import fingerprint
 from pipeline.media.probe import hash_file
 from pipeline.sources.hub_listing import ListedFile
@@ -114,33 +115,24 @@ class Versions:
         known = self.record(name).files
         listed: dict[str, ListedFile] = {}
         unknown = []
-        for path, facts in walk(self.folder(name)):
+        for path, facts in _files(self.folder(name)):
             if is_unchanged(known.get(path), facts):
                 listed[path] = ListedFile(size=facts.st_size, sha256=known[path].sha256)
             else:
-                listed[path] = ListedFile(size=None)
-                if stat.S_ISREG(facts.st_mode):
-                    unknown.append(path)
-        listed |= self._hashed(name, unknown)
-        return listed
+                unknown.append(path)
+        return {**listed, **dict(self._hashed(name, unknown))}
 
     def hashed(self, name: str) -> dict[str, ListedFile]:
-        """List the files of a version and read every one of them; links are listed, and not followed.
+        """List the files of a version and read every one of them.
 
         What turns out to be something else than was written down is no longer believed by `seen`.
         """
-        listed: dict[str, ListedFile] = {}
-        regular = []
-        for path, facts in walk(self.folder(name)):
-            listed[path] = ListedFile(size=None)
-            if stat.S_ISREG(facts.st_mode):
-                regular.append(path)
-        listed |= self._hashed(name, regular)
+        listed = dict(self._hashed(name, [path for path, _ in _files(self.folder(name))]))
         record = self.record(name)
         wrong = {path for path, file in record.files.items() if path in listed and listed[path].sha256 != file.sha256}
         if wrong:
             files = {path: file for path, file in record.files.items() if path not in wrong}
-            with suppress(OSError):  # who may only read can verify, too
+            with suppress(OSError, WorkspaceError):  # who may only read can verify, too
                 self.write_record(name, Record(files=files, parent=record.parent, title=record.title))
         return listed
 
@@ -203,6 +195,11 @@ def walk(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
                 waiting.append(f"{below}{entry.name}/")
             else:
                 yield f"{below}{entry.name}", entry.stat(follow_symlinks=False)
+
+
+def _files(folder: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files of a version; a link that somebody put into it is none."""
+    return ((path, facts) for path, facts in walk(folder) if stat.S_ISREG(facts.st_mode))
 
 
 def is_unchanged(known: Recorded | None, facts: os.stat_result) -> bool:

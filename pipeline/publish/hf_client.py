@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import CRITICAL
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from pipeline.errors import ShardwrightError
 from pipeline.publish.push_words import PushedRepo, PushWords, published
@@ -65,7 +65,7 @@ class HfClient:
             token=sent or None,
             variable="HF_TOKEN",
             login="hf auth login",
-            tokens_page=f"{self.api.endpoint}/settings/tokens",
+            tokens_page=f"{_without_password(self.api.endpoint)}/settings/tokens",
         )
         self._reader = HuggingFace(self.words.repo, token, kind=kind, words=self.words)
 
@@ -77,7 +77,7 @@ class HfClient:
     @property
     def page(self) -> str:
         """The page of the repository."""
-        return f"{self.api.endpoint}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
+        return f"{_without_password(self.api.endpoint)}/{'datasets/' if self.kind == 'dataset' else ''}{self.id}"
 
     def tried(self, action: Callable[[int], T], failure: Callable[[Exception], Failure] | None = None) -> T:
         """Return what a call gives, made again while what is in its way may pass; it gets the number of the attempt.
@@ -157,6 +157,11 @@ class HfClient:
                 return Failure(error=self.words.no_chunks())
             return self.failure(refusal)
         return published(self.words.network(error))
+
+
+def _without_password(endpoint: str) -> str:
+    parts = urlsplit(endpoint)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _after_the_first_line(error: Exception) -> str:

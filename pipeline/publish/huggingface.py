@@ -14,6 +14,7 @@ from pipeline.publish.hf_client import HfClient, quiet
 from pipeline.publish.hf_reading import read_pieces
 from pipeline.publish.push_words import UnknownError
 from pipeline.publish.remote import PublishError, Pushed, RemoteState
+from pipeline.sources.hub_huggingface import is_offline
 from pipeline.sources.hub_listing import BRANCHES, shown
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ class HuggingFaceRemote:
     def _who(self) -> Any:
         """Ask whose token this is, once in a process: the hub allows few of these requests."""
         client = self._client
+        if is_offline():
+            raise client.words.offline("HF_HUB_OFFLINE")
         if not client.words.token:
             raise client.words.no_token()
         return client.tried(lambda _: client.api.whoami(token=client.words.token, cache=True))
@@ -175,8 +178,8 @@ class HuggingFaceRemote:
         uploads = Uploads(client, branch if has_branch else MAIN, pull_request=change.pull_request)
         there = {listed.sha256 for listed in base.files.values()}
         operations: Operations = [
-            *uploads.send({path: change.wanted[path] for path in change.additions}, there, advance),
             *(CommitOperationDelete(path, is_folder=False) for path in sorted(change.deletions)),
+            *uploads.send({path: change.wanted[path] for path in change.additions}, there, advance),
         ]
         if not has_branch:
             self._make_branch(base.commit)

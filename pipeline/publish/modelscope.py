@@ -225,10 +225,14 @@ class ModelScopeRemote:
         message = f"{change.title}\n\n{change.description}".strip()
         lost = False
 
+        def is_made(now: Files) -> bool:
+            # Where the hub says no hashes, what is wanted can look like what was there: it is then committed again.
+            return state_of(now) != state_of(before) and not differing(now, wanted)
+
         def once(_: int) -> Files:
             nonlocal lost
             now = self._now()
-            if lost and not differing(now, wanted):
+            if lost and is_made(now):
                 return now
             self._check_unmoved(now, before, lost=lost)
             try:
@@ -237,7 +241,7 @@ class ModelScopeRemote:
                 told = client.commit_failure(error)
                 lost = lost or told.passing
                 now = self._after(told)
-                if not differing(now, wanted):
+                if is_made(now):
                     return now
                 self._check_unmoved(now, before, lost=lost)
                 raise

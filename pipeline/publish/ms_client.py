@@ -195,8 +195,7 @@ class MsClient:
         return {sha256: url for sha256, url in answer.items() if url}
 
     def send(self, url: str, content: CheckedFile, size: int) -> None:
-        """Send a content to where it belongs, once."""
-        # It has `read`, which is all that the client wants; iterated over, it would be sent in chunks of no length.
+        """Send a content to where it belongs, once; it is read while it goes, and its length is said first."""
         self._api.legacy.upload_blob(url, content, size)
 
     def commit(self, actions: Sequence[Mapping[str, Any]], message: str) -> None:

@@ -47,6 +47,10 @@ class PushWords(Words):
 
     # -- who may
 
+    def offline(self, variable: str) -> PublishError:
+        """The user forbids the network."""
+        return PublishError(f"{self.repo} cannot be written while {variable} is set", hint="unset it")
+
     def no_token(self) -> PublishError:
         """Nobody is logged in."""
         return PublishError(f"{self.repo} cannot be written without a token", hint=self._make_token())

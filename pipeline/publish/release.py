@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.checks.dataset import read_dataset
@@ -12,15 +11,16 @@ from pipeline.checks.hub_files import HubFiles
 from pipeline.checks.read_card import CARD
 from pipeline.errors import SourceError
 from pipeline.publish.changelog import entry_of, with_changes
+from pipeline.publish.folder import FolderRemote
 from pipeline.publish.row_changes import Comparison
 from pipeline.sources.hub import HubRepo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     from pipeline.checks.files import DatasetFiles
     from pipeline.publish.remote import LocalFile, Remote, RemoteState
-    from pipeline.publish.target import Target
 
 WORTH_TELLING = 50_000_000
 """Bytes of an older release from which on the plan says that they were read."""
@@ -52,8 +52,8 @@ def card_of_release(
         return None, []
     notes: list[str] = []
     try:
-        before = _files_of(remote.target, last) if last else None
-        comparison = _comparison(folder, files, before, key=key, digests=digests)
+        before, hashes = _release(remote, last) if last else (None, None)
+        comparison = _comparison(folder, files, before, hashes, key=key, digests=digests)
         if comparison.bytes_to_read > WORTH_TELLING:
             notes.append(f"to say what changed, {comparison.bytes_to_read:,} bytes of {last} are read")
         changes = comparison.changes(advance=advance)
@@ -68,14 +68,14 @@ def card_of_release(
         at = remote.target.branch if remote.target.hub == "modelscope" else state.commit
         previous = b"".join(remote.read(CARD, at)).decode("utf-8", "replace")
     card = files[CARD].path.read_text(encoding="utf-8", errors="surrogateescape")
-    text = with_changes(card, previous, entry_of(changes, tag=tag, since=last), notes=notes)
+    text = with_changes(card, previous, entry_of(changes, tag=tag, since=last), tags=set(state.tags), notes=notes)
     return text.encode("utf-8", "surrogateescape"), notes
 
 
 def remember_release(folder: Path, files: Mapping[str, LocalFile], *, key: str | None, digests: Path) -> None:
     """Keep the hashes of all rows, so that the next release need not read this one where it was published."""
     try:
-        _comparison(folder, files, None, key=key, digests=digests).keep()
+        _comparison(folder, files, None, None, key=key, digests=digests).keep()
     except SourceError:
         return  # not all Parquet: the next release says so
 
@@ -98,16 +98,21 @@ def _number(tag: str) -> tuple[tuple[int, ...], bool, str] | None:
     return tuple(numbers), not match["rest"], match["rest"]
 
 
-def _files_of(target: Target, tag: str) -> DatasetFiles:
-    if target.hub == "folder":
-        return LocalFiles(Path(f"{target.place}@{tag}"))
-    return HubFiles(HubRepo(hub=target.hub, id=target.place, revision=tag))
+def _release(remote: Remote, tag: str) -> tuple[DatasetFiles, dict[str, str] | None]:
+    """Return the files of a release, and their hashes where nobody else lists them."""
+    target = remote.target
+    if isinstance(remote, FolderRemote):
+        path, listing = remote.version(tag)
+        return LocalFiles(path), {name: file.sha256 for name, file in listing.items() if file.sha256}
+    assert target.hub != "folder"
+    return HubFiles(HubRepo(hub=target.hub, id=target.place, revision=tag)), None
 
 
 def _comparison(
     folder: Path,
     files: Mapping[str, LocalFile],
     before: DatasetFiles | None,
+    hashes_before: Mapping[str, str] | None,
     *,
     key: str | None,
     digests: Path | None,
@@ -118,4 +123,4 @@ def _comparison(
         dataset, _ = read_dataset(after)
         keys = dict.fromkeys(dataset.configs if dataset is not None else [], key)
     hashes = {name: file.sha256 for name, file in files.items()}
-    return Comparison(before, after, keys=keys, cache=digests, hashes_after=hashes)
+    return Comparison(before, after, keys=keys, cache=digests, hashes_before=hashes_before, hashes_after=hashes)

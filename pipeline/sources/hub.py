@@ -127,10 +127,10 @@ def _client(repo: HubRepo, token: str | None) -> HubClient:
     if repo.hub == "huggingface":
         from pipeline.sources.hub_huggingface import HuggingFace
 
-        return HuggingFace(repo, token)
+        return HuggingFace(repo, token, kind=repo.kind)
     from pipeline.sources.hub_modelscope import ModelScope
 
-    return ModelScope(repo, token)
+    return ModelScope(repo, token, kind=repo.kind)
 
 
 def _is_offline(repo: HubRepo) -> bool:

@@ -120,7 +120,7 @@ class Words:
 
     def gated(self) -> SourceError:
         """Its owner lets in only those who asked."""
-        page = f"{self._place}/datasets/{self.repo.id}"
+        page = f"{self._place}/{'datasets/' if self.repo.kind == 'dataset' else ''}{self.repo.id}"
         if self._no_token:
             return SourceError(
                 f"{self.repo} is gated: only those who were let in may read it",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 HubName = Literal["huggingface", "modelscope"]
+HubKind = Literal["dataset", "model"]
 
 REPO_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -33,13 +34,14 @@ BRANCHES: dict[str, str] = {"huggingface": "main", "modelscope": "master"}
 
 @dataclass(frozen=True, kw_only=True)
 class HubRepo:
-    """A dataset repository, at a branch, a tag or a commit."""
+    """A repository, at a branch, a tag or a commit."""
 
     hub: HubName
     id: str
     """`owner/name`."""
     revision: str | None
     """None: the main branch of the hub."""
+    kind: HubKind = "dataset"
 
     def __post_init__(self) -> None:
         if not REPO_ID.fullmatch(self.id) or {".", ".."} & set(self.id.split("/")):
@@ -59,7 +61,7 @@ class HubRepo:
         return self.revision if COMMIT.fullmatch(self.revision or "") else None
 
     def __str__(self) -> str:
-        return f"the dataset {self.id!r} on {TITLES[self.hub]}"
+        return f"the {self.kind} {self.id!r} on {TITLES[self.hub]}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

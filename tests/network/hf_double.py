@@ -138,6 +138,11 @@ class HuggingFaceDouble(HubServer):
         self.route("GET", rf"{API}/xet-read-token/{REVISION}", self.xet_token)
         self.route("GET|HEAD", r"/_cdn/(?P<sha256>[0-9a-f]{64})", self.cdn)
 
+    @property
+    def elsewhere(self) -> str:
+        """Where large contents are: another host, which is given no token."""
+        return self.endpoint.replace(self.host, "localhost")
+
     def route(self, methods: str, path: str, to: Callable[..., Reply]) -> None:
         """Let a method answer the paths of a shape."""
         self.routes.append((methods, re.compile(path), to))
@@ -253,7 +258,7 @@ class HuggingFaceDouble(HubServer):
             linked["X-Xet-Refresh-Route"] = (
                 f"{self.endpoint}/api/{asker.repo.kind}s/{asker.repo.id}/xet-read-token/{oid}"
             )
-        where = f"{self.endpoint.replace(self.host, 'localhost')}/_cdn/{blob.sha256}"
+        where = f"{self.elsewhere}/_cdn/{blob.sha256}"
         return Reply(302, b"", {**headers, **linked, "ETag": f'"{blob.sha256}"', "Location": where})
 
     def xet_token(

@@ -64,6 +64,8 @@ class PushableDouble(HuggingFaceDouble):
         """The most bytes of a file that stays in git."""
         self.roles: dict[str, str | dict[str, Any]] = {}
         """Token -> its role (`write` where none is said), or what it was given where it is fine-grained."""
+        self.is_told_what_is_ignored = True
+        """Whether the .gitignore that is sent goes before the one in the repository."""
         self.full = ""
         """What is said of every large content that is not here yet."""
         self.discussions: dict[str, list[Discussion]] = {}
@@ -205,7 +207,8 @@ class PushableDouble(HuggingFaceDouble):
         asked = json.loads(request.body)
         files = asker.repo.commits[self._commit(asker.repo, revision)]
         theirs = files[".gitignore"].data.decode() if ".gitignore" in files else ""
-        ignored = [line for line in asked.get("gitIgnore", theirs).splitlines() if line[:1] not in ("", "#")]
+        rules = asked.get("gitIgnore", theirs) if self.is_told_what_is_ignored else theirs
+        ignored = [line for line in rules.splitlines() if line[:1] not in ("", "#")]
         answers: list[dict[str, Any]] = []
         for one in asked["files"]:
             path, old = one["path"], files.get(one["path"])
@@ -235,10 +238,10 @@ class PushableDouble(HuggingFaceDouble):
         return as_json({"transfer": "multipart" if self.part else "basic", "objects": objects})
 
     def _actions(self, oid: str, size: int) -> dict[str, Any]:
-        place = f"{self.endpoint}/_lfs/{oid}"
-        upload: dict[str, Any] = {"href": place}
+        place, elsewhere = (f"{end}/_lfs/{oid}" for end in (self.endpoint, self.elsewhere))
+        upload: dict[str, Any] = {"href": elsewhere}
         if self.part and size > self.part:
-            parts = {f"{number:05}": f"{place}/{number}" for number in range(1, math.ceil(size / self.part) + 1)}
+            parts = {f"{number:05}": f"{elsewhere}/{number}" for number in range(1, math.ceil(size / self.part) + 1)}
             upload = {"href": f"{place}/complete", "header": {"chunk_size": str(self.part), **parts}}
         return {"actions": {"upload": upload, "verify": {"href": f"{place}/verify"}}}
 

@@ -105,11 +105,14 @@ def test_a_model(place: Place) -> None:
 
 
 LOADED = """
-import json, sys, datasets
-from datasets import load_dataset
-datasets.disable_progress_bars()
-there, here = ({split: [{**row, "image": row["image"]["bytes"].hex()} for row in rows.decode(False)]
-                for split, rows in load_dataset(place).items()} for place in sys.argv[1:])
+import sys
+from datasets import Image, disable_progress_bars, load_dataset
+
+disable_progress_bars()
+there, here = (
+    {split: list(rows.cast_column("image", Image(decode=False))) for split, rows in load_dataset(place).items()}
+    for place in sys.argv[1:]
+)
 assert there == here, (there, here)
 print({split: len(rows) for split, rows in there.items()})
 """
@@ -347,7 +350,7 @@ def test_parts_of_a_large_file(lfs: Place) -> None:
 
 
 PEAK = """
-import resource, sys
+import re, sys
 from pathlib import Path
 from pipeline.publish.huggingface import HuggingFaceRemote
 from pipeline.publish.remote import Change, LocalFile
@@ -355,11 +358,12 @@ from pipeline.publish.target import parse_target
 remote = HuggingFaceRemote(parse_target("huggingface:alice/birds"), "dataset")
 state = remote.look()
 path = Path(sys.argv[1])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+before = peak()
 wanted = {"data/a.parquet": LocalFile(path=path, size=path.stat().st_size, sha256=sys.argv[2])}
 change = Change(state=state, wanted=wanted, additions=frozenset(wanted), deletions=frozenset(), title="Large")
 sent = remote.push(change, lambda _: None).sent
-print(sent, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+print(sent, (peak() - before) // 1024)
 """
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pipeline.publish import hf_client, hf_uploads
+from pipeline.publish import hf_additions, hf_client, hf_uploads
 from pipeline.publish.hf_access import check_access
 from pipeline.publish.remote import MovedError, PublishError
 from tests.network.hub_server import Fault
@@ -23,6 +23,8 @@ alone = pytest.fixture(kept_alone, autouse=True)
 FOREVER = 1_000_000
 SHARD = "data/train-00000-of-00002.parquet"
 BOTH_WAYS = pytest.mark.parametrize("is_xet", [False, True], ids=["lfs", "xet"])
+
+SECOND_PUSHES = pytest.mark.parametrize("trials", [(False, True), (True, True)], ids=["lfs", "xet"], indirect=True)
 
 
 @pytest.fixture(params=[False, True], ids=["lfs", "xet"])
@@ -99,7 +101,7 @@ class Trials:
 
 @pytest.fixture(params=[(False, False), (False, True), (True, False), (True, True)], ids=str)
 def trials(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trials:
-    """Give the trials of a first and of a second push, for each way that large files go."""
+    """Give the trials of a push, by whether large files go through Xet, and whether there is a first edition."""
     is_xet, is_there = request.param
     numbers = iter(range(FOREVER))
     return Trials(
@@ -124,6 +126,7 @@ def test_a_connection_that_breaks_for_good(undone: bool, trials: Trials) -> None
         assert "cannot be reached" in trials.tried(place), number
 
 
+@SECOND_PUSHES
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_server_that_cannot_once(status: int, trials: Trials, alone: list[float]) -> None:
     """Each request is made again, also where the client does not, and as late as the server asks."""
@@ -135,6 +138,7 @@ def test_a_server_that_cannot_once(status: int, trials: Trials, alone: list[floa
         assert all(7 <= wait <= 8 for wait in alone)
 
 
+@SECOND_PUSHES
 def test_a_server_that_cannot_any_more(trials: Trials) -> None:
     """It is said so, and nothing is half there."""
     for number, place in enumerate(trials.places()):
@@ -301,6 +305,45 @@ def test_a_branch_that_cannot_be_proposed_to(lfs: Place) -> None:
     """A pull request needs a branch that is there."""
     lfs.push(FIRST)
     assert "has no branch 'next'" in lfs.refused(SECOND, lfs.remote(f"{NAME}@next"), pull_request=True)
+
+
+def test_a_repository_that_this_token_may_not_see(lfs: Place) -> None:
+    """It cannot be made, since it is there, and is not shown."""
+    lfs.hub.repo(NAME, FIRST)
+    headers = {"X-Error-Code": "RepoNotFound"}
+    lfs.hub.faults = [Fault(f"/api/datasets/{NAME}", status=404, headers=headers, times=FOREVER)]
+    assert "is there, but this token may not see it" in lfs.refused(SECOND)
+    assert lfs.there() == FIRST
+
+
+def test_a_repository_without_a_main_branch(lfs: Place) -> None:
+    """There is nothing that a branch could begin from."""
+    branches = lfs.hub.repo(NAME, FIRST).branches
+    branches["old"] = branches.pop("main")
+    assert "has no branch, tag or commit 'main'" in lfs.refused(SECOND)
+
+
+def test_a_gitignore_that_goes_before_ours(lfs: Place) -> None:
+    """A file that would be passed over in silence is named instead."""
+    lfs.hub.repo(NAME, {".gitignore": b"notes*\n"})
+    lfs.hub.is_told_what_is_ignored = False
+    assert "leaves out 'notes/none.txt'" in lfs.refused(FIRST)
+    assert lfs.there() == {".gitignore": b"notes*\n"}
+
+
+def test_offline(lfs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who forbids the network is told so, at once."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "cannot be written while HF_HUB_OFFLINE is set" in lfs.refused(FIRST)
+    assert lfs.hub.log == []
+
+
+def test_a_password_in_the_endpoint(lfs: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is shown nowhere."""
+    monkeypatch.setenv("HF_ENDPOINT", lfs.hub.endpoint.replace("//", "//me:secret@"))
+    error = lfs.refused(FIRST)
+    assert "secret" not in error
+    assert f"{lfs.hub.endpoint}/settings/tokens" in error
 
 
 def test_a_gate_that_is_refused(lfs: Place) -> None:
@@ -513,14 +556,14 @@ def test_a_file_that_changes_while_it_is_sent(lfs: Place, monkeypatch: pytest.Mo
     remote = lfs.remote()
     files = {"README.md": CARD, SHARD: noise(1, 2_000_000)}
     change = lfs.change(remote.look(), files)
-    read = hf_uploads.CheckedFile.read
+    read = hf_additions.CheckedFile.read
 
-    def slowly(self: hf_uploads.CheckedFile, size: int | None = -1, /) -> bytes:
+    def slowly(self: hf_additions.CheckedFile, size: int | None = -1, /) -> bytes:
         if self.tell() > 1_000_000:
             rewritten(change.wanted[SHARD].path)
         return read(self, size)
 
-    monkeypatch.setattr(hf_uploads.CheckedFile, "read", slowly)
+    monkeypatch.setattr(hf_additions.CheckedFile, "read", slowly)
     with pytest.raises(PublishError, match="changed while it was pushed"):
         remote.push(change, lfs.advanced.append)
     assert (lfs.there(), lfs.hub.stored) == ({}, {})

@@ -79,7 +79,7 @@ def digests_of(rows: list[tuple[int, str | None]]) -> np.ndarray:
     return row_digests(pa.record_batch({"n": pa.array(numbers, pa.int64()), "t": pa.array(texts, pa.string())}))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(before=ROWS, after=ROWS)
 @example(before=[], after=[])
 def test_multisets(before: list[tuple[int, str | None]], after: list[tuple[int, str | None]]) -> None:
@@ -90,7 +90,7 @@ def test_multisets(before: list[tuple[int, str | None]], after: list[tuple[int, 
     assert are_unique(digests_of(before)) == (len(set(before)) == len(before))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(before=ROWS, after=ROWS, draw=st.randoms(use_true_random=False))
 @example(before=[], after=[], draw=random.Random(0))  # noqa: S311  no secret
 def test_keys(before: list[tuple[int, str | None]], after: list[tuple[int, str | None]], draw: random.Random) -> None:
@@ -126,7 +126,7 @@ KINDS: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
 }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_digests_are_those_of_values(data: st.DataObject) -> None:
     """Rows have the same digest if and only if they have the same values, wherever they stand and are cut."""
@@ -273,21 +273,21 @@ def test_only_what_differs_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_many_batches_and_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches, row groups and workers change nothing; progress is that of the bytes that were read."""
-    rows = [{"id": n, "text": f"{n}" * (n % 7), "talk": [f"{n % 3}"] * (n % 4)} for n in range(3_000)]
-    one = write(tmp_path / "a", {"train": [rows[:2_000], rows[2_000:]]})
+    rows = [{"id": n, "text": f"{n}" * (n % 7), "talk": [f"{n % 3}"] * (n % 4)} for n in range(1_200)]
+    one = write(tmp_path / "a", {"train": [rows[:800], rows[800:]]})
     changed = [{**r, "text": "x"} if r["id"] % 100 == 0 else r for r in rows[5:]]
     two = write(tmp_path / "b", {"train": [changed]})
     table = pq.read_table(tmp_path / "b/default/train-00000-of-00001.parquet")
-    pq.write_table(table, tmp_path / "b/default/train-00000-of-00001.parquet", row_group_size=700, compression="zstd")
+    pq.write_table(table, tmp_path / "b/default/train-00000-of-00001.parquet", row_group_size=300, compression="zstd")
     monkeypatch.setattr(shard_digests, "BATCH_ROWS", 97)
     amounts: list[int] = []
     comparison = Comparison(one, two)
     assert comparison.bytes_to_read == 0
-    assert told(comparison.changes(advance=amounts.append)) == {"default/train": (3_000, 2_995, 0, 5, 29)}
+    assert told(comparison.changes(advance=amounts.append)) == {"default/train": (1_200, 1_195, 0, 5, 11)}
     assert 0.5 * comparison.bytes_here < sum(amounts) <= comparison.bytes_here
     monkeypatch.setattr("pipeline.executor.WORTH_A_POOL", 1)
     with LocalProcesses(2) as processes:
-        assert told(Comparison(one, two).changes(executor=processes)) == {"default/train": (3_000, 2_995, 0, 5, 29)}
+        assert told(Comparison(one, two).changes(executor=processes)) == {"default/train": (1_200, 1_195, 0, 5, 11)}
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoProcessor
 
 from pipeline.errors import RowRejected
+from pipeline.printable import escaped
 from tests.train.conversations import assistant, example, frames, image, system, user
 from train.example import FramesSize, Image, TrainError
 from train.families.family import IGNORED
@@ -205,7 +206,7 @@ def test_videos_of_different_lengths_keep_their_order(processor_of: Callable[[Fa
 def test_control_tokens_in_texts_are_refused(family: Family, processor_of: Callable[[Family], Any]) -> None:
     """A text that writes a placeholder or ends a turn is refused by name, whoever's text it is."""
     processor = processor_of(family)
-    for token in (processor.image_token, processor.video_token, family.end_of_turn, "<|im_start|>"):
+    for token in (processor.image_token, processor.video_token, family.end_of_turn, "<|im_start|>", "\U000f0000"):
         for conversation in (
             example(user(image(), f"What is {token} here?"), assistant("A rabbit.")),
             example(user("Hi"), assistant(f"A {token}.")),
@@ -214,7 +215,7 @@ def test_control_tokens_in_texts_are_refused(family: Family, processor_of: Calla
             with pytest.raises(RowRejected) as refused:
                 family.encode(processor, conversation)
             assert refused.value.code == "train.placeholder"
-            assert token in refused.value.message
+            assert escaped(token) in refused.value.message
             with pytest.raises(RowRejected):
                 family.length(processor, conversation)
             with pytest.raises(RowRejected):

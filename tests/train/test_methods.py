@@ -53,7 +53,8 @@ def test_a_step_changes_what_learns(name: str, kind: Any, tiny: Callable[[str], 
     changed = {key for key, own in learner.named_parameters() if not torch.equal(own, before[key])}
     assert {part_of(key, family) for key in changed} == LEARNING[kind] - head
     learning = {key for key, own in learner.named_parameters() if own.requires_grad}
-    assert len(changed) > 0.9 * len(learning)
+    # of the tiny Qwen3-VL, what goes in behind the last layer reaches no learnt token
+    assert len(changed) > 0.8 * len(learning)
     assert changed <= learning
 
 
@@ -173,7 +174,7 @@ def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="'somebody/nothing' at v2 is not on this machine") as caught:
         load_model("somebody/nothing", revision="v2")
     assert "download it beforehand" in caught.value.hint
-    with pytest.raises(TrainError, match="it has no config.json"):
+    with pytest.raises(TrainError, match=r"it has no config\.json"):
         load_model(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(TrainError, match="models of type 'bert' cannot be trained here"):
@@ -186,9 +187,9 @@ def test_a_model_that_is_not_whole(tiny: Callable[[str], Path], tmp_path: Path) 
     shutil.copytree(tiny("qwen2_vl"), folder)
     file = folder / "model.safetensors"
     whole = load_file(file)
-    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    name = next(key for key in whole if key.endswith("layers.0.mlp.up_proj.weight"))
     save_file({key: own for key, own in whole.items() if key != name}, file, metadata={"format": "pt"})
-    with pytest.raises(TrainError, match=rf"lacks weights: {name}"):
+    with pytest.raises(TrainError, match=r"lacks weights: model\.language_model\.layers\.0\.mlp\.up_proj\.weight"):
         load_model(folder)
     save_file(whole | {name: torch.zeros(3)}, file, metadata={"format": "pt"})
     with pytest.raises(TrainError, match="cannot be loaded"):
@@ -202,7 +203,7 @@ def test_a_model_that_is_not_whole(tiny: Callable[[str], Path], tmp_path: Path) 
         load_model(folder)
     assert "safetensors" in caught.value.hint
     (folder / "config.json").write_text("{")
-    with pytest.raises(TrainError, match="config of the model in .* cannot be read"):
+    with pytest.raises(TrainError, match=r"config of the model in .* cannot be read"):
         load_model(folder)
 
 
@@ -229,13 +230,13 @@ def test_what_needs_a_gpu(tiny: Callable[[str], Path]) -> None:
         apply_liger(load_model(tiny("smolvlm")).model, {})
 
 
-@pytest.mark.parametrize(("kind", "checkpointing"), [("frozen-vision", False), ("lora", False), ("lora", True)])
-def test_memory_is_near_what_is_kept(kind: Any, checkpointing: bool, tiny: Callable[[str], Path]) -> None:
-    """What is estimated to be kept for the way back is what torch keeps, within a third; the rest is counted exactly."""
+@pytest.mark.parametrize("kind", ["frozen-vision", "lora", "full"])
+def test_memory_is_near_what_is_kept(kind: Any, tiny: Callable[[str], Path]) -> None:
+    """What is estimated to be kept for the way back is what torch keeps, within a third; the rest is exact."""
     model, _, family, encoded = rows = loaded(tiny("internvl"))
-    learner = apply_method(model, family, Method(kind=kind, checkpointing=checkpointing))
+    learner = apply_method(model, family, Method(kind=kind))
     learner.train()
-    batch = collate([encoded[2]] * 16, family, pad_id=rows.pad_id)
+    batch = collate([encoded[0]] * 8, family, pad_id=rows.pad_id)
     kept: dict[int, int] = {}
     known = {own.data_ptr() for own in learner.parameters()}
 
@@ -247,14 +248,14 @@ def test_memory_is_near_what_is_kept(kind: Any, checkpointing: bool, tiny: Calla
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda own: own):
         output = learner(**batch)
-    tokens = batch["input_ids"].numel()
-    # logits themselves and their gradient are there too, though torch does not keep them
+    tokens, patches = batch["input_ids"].numel(), batch["pixel_values"].shape[0] * 16
+    # two of the three numbers for each logit are there without being kept for the way back
     measured = sum(kept.values()) + tokens * 8 * model.config.text_config.vocab_size
-    if checkpointing:
-        measured += activation_bytes(learner, family, tokens=tokens) // 4
-    estimated = estimated_memory(learner, family, tokens=tokens, optimizer="adamw_8bit")
+    estimated = estimated_memory(learner, family, tokens=tokens, patches=patches, optimizer="adamw_8bit")
     assert output.loss.requires_grad
-    assert 2 / 3 < estimated.activations / measured < 3 / 2, (estimated.activations, measured)
+    assert 2 / 3 < estimated.activations / measured < 3 / 2
     learning = sum(own.numel() for own in learner.parameters() if own.requires_grad)
     assert (estimated.gradients, estimated.optimizer) == (4 * learning, 2 * learning)
     assert estimated.total > estimated.weights + estimated.gradients
+    model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+    assert activation_bytes(learner, family, tokens=tokens, patches=patches) < estimated.activations

@@ -62,7 +62,7 @@ def score(task: TaskSpec, rows: Sequence[ScoredRow]) -> Outcome:
         "chrf": characters.score,
         "cer": error_rate_of_all(pairs),
     }
-    return Outcome(values=values, per_row=per_row, notes=[words.signature, characters.signature])
+    return Outcome(values=values, per_row=per_row, notes=words.notes + characters.notes)
 
 
 def error_rate_of_all(pairs: Sequence[tuple[str, str]]) -> float | None:

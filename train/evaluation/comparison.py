@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from train.evaluation.scores import METRICS, in_words, metric_of
+from train.evaluation.scores import METRICS, in_words, metric_of, title_of
 from train.example import TrainError
 
 if TYPE_CHECKING:
@@ -33,12 +33,6 @@ class Compared:
         if not self.difference:
             return "same"
         return "better" if (self.difference > 0) == (metric_of(self.name).better == "higher") else "worse"
-
-    @property
-    def title(self) -> str:
-        """What it is called in a table."""
-        part = self.name.partition("/")[2]
-        return f"{metric_of(self.name).title}, {part}" if part else metric_of(self.name).title
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +72,7 @@ class Comparison:
         """Return the table in words: what, before, after, difference, verdict."""
         found = [
             (
-                one.title,
+                title_of(one.name),
                 in_words(one.name, one.before),
                 in_words(one.name, one.after),
                 in_words(one.name, one.difference, signed=True),

@@ -36,7 +36,7 @@ def score(_: TaskSpec, rows: Sequence[ScoredRow]) -> Outcome:
     ]
     values = {"exact_match": mean(same), "bleu": tokens.score, "cer": error_rate_of_all(pairs)}
     unbalanced = sum(unbalanced_braces(prediction) for prediction in predictions)
-    notes = [f"{tokens.signature}, over LaTeX tokens"]
+    notes = ["BLEU's words are tokens of LaTeX", *tokens.notes]
     return Outcome(values=values, per_row=per_row, counts={"unbalanced_braces": unbalanced}, notes=notes)
 
 

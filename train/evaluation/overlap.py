@@ -31,8 +31,8 @@ class Overlap:
 
     score: float
     per_row: list[float]
-    signature: str
-    """sacrebleu's own, by which numbers of different papers are compared."""
+    notes: list[str]
+    """sacrebleu's signature, by which numbers of different papers are compared, and what is odd."""
 
 
 def bleu(predictions: Sequence[str], truths: Sequence[str], cutting: Cutting) -> Overlap:
@@ -49,7 +49,11 @@ def bleu(predictions: Sequence[str], truths: Sequence[str], cutting: Cutting) ->
     per_row = [
         single.sentence_score(prediction, [truth]).score for prediction, truth in zip(predictions, truths, strict=True)
     ]
-    return Overlap(score=float(score), per_row=cast("list[float]", per_row), signature=f"BLEU {whole.get_signature()}")
+    notes = [f"BLEU {whole.get_signature()}"]
+    if not score and any(per_row):
+        # of texts this short the corpus score is 0 by definition, even where all of them are right
+        notes.append("BLEU is 0 because no generated text is four words long")
+    return Overlap(score=float(score), per_row=cast("list[float]", per_row), notes=notes)
 
 
 def chrf(predictions: Sequence[str], truths: Sequence[str]) -> Overlap:
@@ -61,4 +65,5 @@ def chrf(predictions: Sequence[str], truths: Sequence[str]) -> Overlap:
     per_row = [
         whole.sentence_score(prediction, [truth]).score for prediction, truth in zip(predictions, truths, strict=True)
     ]
-    return Overlap(score=float(score), per_row=cast("list[float]", per_row), signature=f"chrF {whole.get_signature()}")
+    signature = f"chrF {whole.get_signature()}"
+    return Overlap(score=float(score), per_row=cast("list[float]", per_row), notes=[signature])

@@ -46,6 +46,10 @@ class Prediction:
     group: str = ""
     cut_off: bool = False
     """Whether the answer reached the limit of tokens before the model ended it."""
+    loss: float | None = None
+    """The sum of the cross-entropies of the true answers' tokens, in nats; None: it was no finite number."""
+    loss_tokens: int = 0
+    """How many these are."""
     scores: Mapping[str, float | None] = field(default_factory=dict)
     note: str = ""
     """What could not be read of it."""
@@ -79,6 +83,7 @@ class Prediction:
             "prediction": self.prediction,
             "truth": self.truth,
             "cut_off": self.cut_off,
+            **({"loss": self.loss, "loss_tokens": self.loss_tokens} if self.loss_tokens else {}),
             **{name: value for name, value in optional.items() if value},
         }
 
@@ -161,7 +166,7 @@ def _prediction(value: dict[str, Any]) -> Prediction | None:
             row=row,
             **{name: value[name] for name in ("model", "of", "prompt", "prediction", "truth", "cut_off")},
             answers=tuple(value.get("answers", ())),
-            **{name: value[name] for name in ("options", "group", "scores", "note") if name in value},
+            **{name: value[name] for name in ("options", "group", "loss", "loss_tokens", "scores", "note") if name in value},
         )
     except (KeyError, TypeError):
         return None

@@ -89,6 +89,12 @@ def metric_of(name: str) -> Metric:
     return METRICS[name.partition("/")[0]]
 
 
+def title_of(name: str) -> str:
+    """Return what a number is called in a table, by its name with or without a part."""
+    part = name.partition("/")[2]
+    return f"{metric_of(name).title}, {part}" if part else metric_of(name).title
+
+
 def in_words(name: str, value: float | None, *, signed: bool = False) -> str:
     """Return a number of a report as people read it; a dash where there is none."""
     if value is None:

@@ -9,6 +9,9 @@ from weakref import WeakKeyDictionary
 
 from train.example import TrainError
 
+UNSEEN = "\U000f0000"
+"""A character of nobody's script, behind which transformers' processors take a placeholder for text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlTokens:
@@ -46,12 +49,11 @@ def control_tokens(processor: Any) -> ControlTokens:
 def _read(processor: Any, tokenizer: Any) -> ControlTokens:
     media = {processor.image_token, processor.video_token}
     special = {number: token for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    contents = sorted(
-        media | {token.content for token in special.values()}, key=lambda content: (-len(content), content)
-    )
+    contents = {UNSEEN, *media, *(token.content for token in special.values())}
+    longest_first = sorted(contents, key=lambda content: (-len(content), content))
     cutters = tuple(
         (token.content, number)
         for number, token in sorted(special.items())
         if not (token.lstrip or token.rstrip or token.single_word or token.normalized or token.content in media)
     )
-    return ControlTokens(written=re.compile("|".join(map(re.escape, contents))), cutters=cutters)
+    return ControlTokens(written=re.compile("|".join(map(re.escape, longest_first))), cutters=cutters)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from train.feed.training_data import TrainingData
 
 JOB = "train.feed.jobs:cached_video"
-BYTES_OF_A_PIXEL = {"jpeg": 0.5, "png": 2.2}
-"""What the tests' clips take at the most, rounded up; frames of noise take more."""
+BYTES_OF_A_PIXEL = {"jpeg": 0.35, "png": 1.8}
+"""What frames of cartoons and cameras take at 512 pixels; smaller or noisier ones take more."""
 _READ_AT_ONCE = 16 << 20
 _AT_ONCE = 4 << 20
 """Bytes of videos that a process is given at a time."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from pipeline.checks.media_sources import Source
 
+_OF_NUMBERS = tuple("bcdeEfFgGnoxX%")
+"""What formats of numbers end with."""
 _NUMBERS = {"float": "float32", "double": "float64", "halffloat": "float32"}
 
 
@@ -33,7 +35,7 @@ class Label(int):
         return self.name
 
     def __format__(self, spec: str) -> str:
-        return format(self.name, spec) if not spec or spec.endswith("s") else int.__format__(self, spec)
+        return int.__format__(self, spec) if spec[-1:] in _OF_NUMBERS else format(self.name, spec)
 
 
 def types_of(schema: pa.Schema, sources: list[Source]) -> dict[str, ColumnType | None]:

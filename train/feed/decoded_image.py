@@ -66,7 +66,8 @@ def _decoded(data: bytes, size: tuple[int, int]) -> np.ndarray:
             picture = _rgb(ImageOps.exif_transpose(image))
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
-    return np.asarray(picture)
+    # a copy, since what Pillow lends cannot be written to, which torch does not like
+    return np.array(picture)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

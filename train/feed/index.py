@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 """Raised when an index holds more or other things, so that old ones are not believed."""
+_BESIDE = "beside"
+"""What of an index says which files lay beside the shard, and how large they were."""
+MISSING = "media.missing"
 JOB = "train.feed.jobs:index_media"
 
 
@@ -67,19 +70,23 @@ def index_shards(
         ShardwrightError: no process can be started, or the disk is full.
     """
     shards = [_shard(dataset, name, sources, folder) for name in names]
-    if all(_is_whole(shard) for shard in shards):
+    sizes = beside(dataset)
+    if all(_is_whole(shard, sizes) for shard in shards):
         return shards
     root = dataset.files.path(".")
     lock = folder / f"lock-{fingerprint(str(root))[:16]}"
     with holding(lock), BoundedProcesses(processes or default_workers()) as decoders, ThreadPoolExecutor(1) as aside:
         for shard in shards:
             # another process may have made it meanwhile
-            if not _is_whole(shard):
+            if not _is_whole(shard, sizes):
                 digest = aside.submit(hash_file, shard.path)
                 found = _pass_over(dataset, shard.name, sources, decoders, advance)
                 if _state(shard.path) != (shard.size, shard.mtime_ns):
                     raise TrainError(f"{shard.name} changed while it was read", hint="run it again when it is complete")
                 told = {"sha256": digest.result()[0], "media": _media_digest(found)}
+                files = {record.file for _, record in found if record.file is not None}
+                missing = any(record.refused is not None and record.refused.code == MISSING for _, record in found)
+                told[_BESIDE] = _lying(files, sizes, missing=missing)
                 write_index(shard.index, found, told)
     return shards
 
@@ -101,10 +108,18 @@ def _state(path: Path) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _is_whole(shard: IndexedShard) -> bool:
-    with suppress(OSError, ValueError, pa.ArrowException):
-        return "sha256" in ShardIndex(shard.index).told
+def _is_whole(shard: IndexedShard, sizes: dict[str, int]) -> bool:
+    """Tell whether an index is there, and the files beside the shard are those that it was made with."""
+    with suppress(OSError, ValueError, KeyError, pa.ArrowException):
+        index = ShardIndex(shard.index)
+        missing = any(refusal.code == MISSING for refusal in index.refused_rows().values())
+        return index.told[_BESIDE] == _lying(index.files(), sizes, missing=missing)
     return False
+
+
+def _lying(files: set[str], sizes: dict[str, int], *, missing: bool) -> str:
+    """Return a fingerprint of the files beside a shard; of all that there are, where one is missing."""
+    return fingerprint(sizes if missing else {file: sizes.get(file) for file in files})
 
 
 def _pass_over(

@@ -101,6 +101,10 @@ class ShardIndex:
         places = np.flatnonzero(codes.is_valid().to_numpy(zero_copy_only=False))
         return {int(self._rows[place]): self._refusal(int(place)) for place in places[::-1]}
 
+    def files(self) -> set[str]:
+        """Return the files beside the shard in which media lie."""
+        return set(self._others["file"].unique().drop_null().to_pylist())
+
     def rows_with_media(self) -> list[int]:
         """Return the rows that have any, rising."""
         rows: list[int] = np.unique(self._rows).tolist()

@@ -34,6 +34,11 @@ _READ_AT_ONCE = 16 << 20
 """Bytes of these that are read at a time, when a row group is more than that."""
 _OPEN = 128
 """Shards that a process has open at a time."""
+CHANGED = (
+    "its bytes are not those that were indexed: the file is damaged, or it changed, and its index (train/index in the "
+    "cache) has to be removed"
+)
+"""What is said of a medium that is another one than it was."""
 _UNREADABLE = (pa.ArrowException, OSError, ValueError)
 
 
@@ -160,9 +165,7 @@ class ShardReader:
         else:
             data = self._out_of_group(place, column, record.position)
         if hashlib.sha256(data).digest() != record.sha256:
-            raise RowRejected(
-                "media.changed", "its bytes are not those that were indexed: a file changed or is damaged"
-            )
+            raise RowRejected("media.changed", CHANGED)
         return data
 
     def _out_of_group(self, place: RowPlace, column: str, position: int) -> bytes:

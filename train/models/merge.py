@@ -2,7 +2,7 @@
 
     <out>/  config.json  generation_config.json      as the model has them
             model*.safetensors                       every weight that the model has, in its precision
-            tokenizer, processor, chat template      the model's own
+            tokenizer, processor, chat template      those that it was trained with
 
 It is made under a temporary name: merged in float32, where the merged model has to answer as the adapters do, written
 in the model's own precision, then loaded by a process of its own, whose weights have to be those that were merged to
@@ -82,7 +82,8 @@ def merge_adapter(
 
     Args:
         base: Folder of the model that the adapters were trained beside; never the quantised one.
-        adapter: Folder of the adapters.
+        adapter: Folder of the adapters. A processor that was saved in it goes with the merged model, since options of
+            it may have been set for the training; else that of the base does.
         out: The folder to make; there must be none yet.
         examples: Real rows, with learnt tokens, that both are asked about.
         quantised: Were they trained beside a model in 4 bits? Then that is asked too.
@@ -112,7 +113,7 @@ def merge_adapter(
     temporary = out.with_name(f"{TEMPORARY}{secrets.token_hex(4)}-{out.name}"[:250])
     with disk_errors(out):
         try:
-            count = _write(merged, base, temporary, dtype)
+            count = _write(merged, base, adapter, temporary, dtype)
             written = _proved(temporary, dtype, asked, expected, hashes(merged))
             bytes_ = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
             temporary.rename(out)
@@ -173,7 +174,7 @@ def _precision(base: Path) -> str:
     return max(found, key=found.__getitem__)
 
 
-def _write(merged: Any, base: Path, folder: Path, dtype: str) -> int:
+def _write(merged: Any, base: Path, adapter: Path, folder: Path, dtype: str) -> int:
     """Write a model with what lies beside its weights; returns how many weights were written."""
     import torch
     from safetensors import safe_open
@@ -184,7 +185,7 @@ def _write(merged: Any, base: Path, folder: Path, dtype: str) -> int:
     merged.generation_config = GenerationConfig()
     with quiet():
         merged.save_pretrained(folder, max_shard_size=SHARD_BYTES)
-        load_processor(base).save_pretrained(folder)
+        load_processor(adapter if any(adapter.glob("*processor_config.json")) else base).save_pretrained(folder)
     generation = folder / "generation_config.json"
     if (base / generation.name).is_file():
         shutil.copyfile(base / generation.name, generation)

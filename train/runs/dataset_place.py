@@ -1,4 +1,4 @@
-"""Where the rows of a training lie: the dataset of a recipe, a folder, or a snapshot of a hub; and its splits, opened."""
+"""Where the rows of a training lie: the dataset of a recipe, a folder, or a snapshot of a hub; and its open splits."""
 
 from __future__ import annotations
 
@@ -63,10 +63,14 @@ def dataset_place(
         recipe_path = base / data.recipe
     if recipe_path is not None:
         if not recipe_path.is_file():
-            raise UsageError(f"there is no recipe {recipe_path}", hint="mend `data.recipe`; paths start at the settings' file")
+            raise UsageError(
+                f"there is no recipe {recipe_path}", hint="mend `data.recipe`; paths start at the settings' file"
+            )
         return _of_recipe(recipe_path, folders, workers=workers, display=display, offline=offline)
     if data.dataset is None:
-        raise TrainError("nothing says which rows are learnt from", hint="write `data: {dataset: …}` or `data: {recipe: …}`")
+        raise TrainError(
+            "nothing says which rows are learnt from", hint="write `data: {dataset: …}` or `data: {recipe: …}`"
+        )
     folder = base / data.dataset
     if folder.is_dir():
         return DatasetPlace(folder=folder, told={"name": folder.resolve().name})
@@ -125,7 +129,10 @@ def _conversation(place: DatasetPlace, data: DataSpec, base: Path) -> Conversati
     if data.table is not None:
         if data.table.endswith((".yaml", ".yml")):
             return base / data.table
-        places = [base / "schemas" / f"{data.table}.yaml", *(up / "schemas" / f"{data.table}.yaml" for up in base.parents[:2])]
+        places = [
+            base / "schemas" / f"{data.table}.yaml",
+            *(up / "schemas" / f"{data.table}.yaml" for up in base.parents[:2]),
+        ]
         for path in places:
             if path.is_file():
                 return path

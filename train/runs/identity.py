@@ -16,9 +16,20 @@ if TYPE_CHECKING:
     from train.settings import Settings
 
 FREE = frozenset(
-    {"model", "revision", "workers", "report_to", "project", "save_every", "log_every", "evaluate", "stages", "undecodable"}
+    {
+        "model",
+        "revision",
+        "workers",
+        "report_to",
+        "project",
+        "save_every",
+        "log_every",
+        "evaluate",
+        "stages",
+        "undecodable",
+    }
 )
-"""Settings that may be others when a run goes on: what they decide is told otherwise, or changes nothing of the rest."""
+"""Settings that may differ when a run goes on: what they decide is told otherwise, or changes nothing of the rest."""
 FREE_OF_DATA = frozenset({"dataset", "recipe", "schema", "conversation", "id"})
 """Likewise of `data`: the fingerprint of the rows says more than where they lie."""
 DECIDING = (
@@ -51,20 +62,29 @@ PACKAGES = (
 
 
 def same_of(
-    settings: Settings, *, splits: dict[str, SplitRows], model: Path, machine: Machine, precision: Precision
+    settings: Settings, *, splits: dict[str, SplitRows], model: str, machine: Machine, precision: Precision
 ) -> dict[str, Any]:
-    """Return what has to be the same for a run to go on with the same loss curve."""
+    """Return what has to be the same for a run to go on with the same loss curve; `model` is its fingerprint."""
     plain = settings.model_dump(mode="json", by_alias=True)
     kept = {name: value for name, value in plain.items() if name not in FREE}
     kept["data"] = {name: value for name, value in plain["data"].items() if name not in FREE_OF_DATA}
     return {
         "settings": kept,
         "rows": {name: rows.data.fingerprint for name, rows in splits.items()},
-        "model": model_fingerprint(model),
+        "model": model,
         "processes": machine.ranks,
         "precision": precision.name,
         "device": "cpu" if machine.cpu else "cuda",
     }
+
+
+def settings_yaml(settings: Settings) -> str:
+    """Return settings, resolved, as a file that can be used again; paths in it start where those of the first did."""
+    import yaml
+
+    plain = settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    del plain["stages"]
+    return str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False, width=120))
 
 
 def model_fingerprint(folder: Path) -> str:

@@ -5,70 +5,109 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.errors import RowRejected, ShardwrightError
 from pipeline.manifest import fingerprint
-from train.example import TrainError
-from train.models.vision_cache import KeptRows, VisionCache
-from train.runs.planned_batches import PlannedBatches, loader
+from train.runs.loader_workers import be_a_worker
+from train.runs.measure_rows import ThinnedData
 from train.runs.rejected_rows import Rejected
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from pipeline.report import Display
     from train.batching.plan import Rows
     from train.example import Encoded
-    from train.families.family import Family
+    from train.models.vision_cache import KeptRows, VisionCache
     from train.runs.planned_batches import Encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptEncoded:
-    """Gives back rows with features; needs no model, and goes to other processes."""
+    """Gives back the rows of a split with features; needs no model, and goes to other processes."""
 
     rows: KeptRows
     made_from: str
     """A fingerprint of the split, the processor and the family."""
 
-    def key(self, number: int, thinner: int) -> str:
-        """Return the name of a row."""
-        return f"{self.made_from} {number} {thinner}"
+    def key(self, number: int, halved: int) -> str:
+        """Return the name of a row, whose frames were halved so often."""
+        return f"{self.made_from} {number} {halved}"
 
-    def get(self, number: int, thinner: int) -> Encoded | None:
+    def get(self, number: int, halved: int) -> Encoded | None:
         """Return a row, or None where it is not there whole."""
-        return self.rows.get(self.key(number, thinner))
-
-
-def kept_encoded(cache: VisionCache, encoder: Encoder) -> KeptEncoded:
-    """Return where the rows of a split are kept, or will be."""
-    part = encoder.processor.to_dict() if hasattr(encoder.processor, "to_dict") else str(encoder.processor)
-    made_from = fingerprint(encoder.data.fingerprint, encoder.family.name, encoder.family.template, str(part))
-    return KeptEncoded(rows=cache.rows, made_from=made_from)
+        return self.rows.get(self.key(number, halved))
 
 
 def keep_features(
-    cache: VisionCache, encoder: Encoder, numbers: Rows, *, workers: int, display: Display
-) -> tuple[KeptEncoded, list[Rejected]]:
-    """Compute and keep the features of rows that are not kept yet; returns where, and the rows that do not decode.
+    cache: VisionCache, encoder: Encoder, numbers: Rows, *, made_by: str, workers: int, display: Display
+) -> tuple[Encoder, list[Rejected]]:
+    """Compute and keep the features of rows that have none yet.
+
+    Args:
+        cache: Computes and keeps them.
+        encoder: Makes rows into tensors.
+        numbers: The rows.
+        made_by: A fingerprint of the processor.
+        workers: Processes that decode and encode.
+        display: Shows how far it is.
+
+    Returns:
+        What makes batches out of them, and the rows whose media do not decode.
 
     Raises:
         TrainError: what is learnt of a row is not what was meant, or kept features give other logits than pixels.
     """
-    kept = kept_encoded(cache, encoder)
-    missing = [int(number) for number in numbers if kept.get(int(number), int(encoder.thinner[number])) is None]
+    made_from = fingerprint(encoder.data.fingerprint, encoder.family.name, made_by)
+    kept = KeptEncoded(rows=cache.rows, made_from=made_from)
+    missing = [int(one) for one in numbers if kept.get(int(one), int(encoder.thinner[one])) is None]
+    pad_id = encoder.processor.tokenizer.pad_token_id or 0
     failed: list[Rejected] = []
-    singles = _Singles(encoder, missing)
     proved = False
     with display.stage("features", len(missing), "rows") as progress:
-        for batch in loader(singles, workers=workers):
-            if batch.error is not None:
-                raise batch.error
-            failed += batch.failed
-            for example in batch.encoded:
-                if not proved and example.media:
-                    tokenizer = encoder.processor.tokenizer
-                    cache.prove([example], pad_id=tokenizer.pad_token_id or 0)
+        for found in _singles(encoder, missing, workers):
+            if isinstance(found, ShardwrightError):
+                raise found
+            if isinstance(found, Rejected):
+                failed.append(found)
+            else:
+                if found.media and not proved:
+                    cache.prove([found], pad_id=pad_id)
                     proved = True
-                number = example.row.number
-                cache.put(kept.key(number, int(encoder.thinner[number])), example)
+                number = found.row.number
+                cache.put(kept.key(number, int(encoder.thinner[number])), found)
             progress.advance(1)
-    return kept, failed
+    return replace(encoder, kept=kept), failed
+
+
+class _Singles(Dataset[Any]):
+    """Rows as tensors, one at a time."""
+
+    def __init__(self, encoder: Encoder, numbers: Sequence[int]) -> None:
+        self.encoder, self.numbers = encoder, numbers
+        self.thinned = ThinnedData(encoder.data)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, place: int) -> Encoded | Rejected | ShardwrightError:
+        number = self.numbers[place]
+        try:
+            return self.encoder.encoded(number, self.thinned, prove=True)
+        except RowRejected as error:
+            row = self.encoder.data.ref(number)
+            return Rejected(row=row, code=error.code, message=error.message, split=self.encoder.split)
+        except ShardwrightError as error:
+            return error
+
+
+def _singles(encoder: Encoder, numbers: Sequence[int], workers: int) -> DataLoader[Any]:
+    return DataLoader(
+        _Singles(encoder, numbers),
+        batch_size=None,
+        num_workers=workers if len(numbers) > 1 else 0,
+        worker_init_fn=be_a_worker if workers else None,
+        generator=torch.Generator(),
+    )

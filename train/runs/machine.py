@@ -56,6 +56,14 @@ class Machine:
         """Return how many processes make batches for this one."""
         return default_loader_workers(self.per_node) if settings.workers is None else settings.workers
 
+    def share_cores(self, settings: Settings) -> None:
+        """Leave the processors that the workers have to them, where a model is computed on the others."""
+        if self.cpu:
+            import torch
+
+            cores = len(os.sched_getaffinity(0)) // max(1, self.per_node)
+            torch.set_num_threads(max(1, cores - self.workers(settings)))
+
     def gathered(self, value: Any) -> list[Any]:
         """Return what each process has, in their order; all have to ask."""
         if self.ranks == 1:

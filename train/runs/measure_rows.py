@@ -70,7 +70,14 @@ class _Chunks(Dataset[Any]):
     """Chunks of rows, each answered by what is found out about them."""
 
     def __init__(
-        self, data: TrainingData, family: Family, processor: Any, chunks: Sequence[Rows], over: Over, most: int | None
+        self,
+        data: TrainingData,
+        family: Family,
+        processor: Any,
+        chunks: Sequence[Rows],
+        *,
+        over: Over,
+        most: int | None,
     ) -> None:
         self.data, self.thinned = data, ThinnedData(data)
         self.family, self.processor = family, processor
@@ -99,9 +106,9 @@ class _Chunks(Dataset[Any]):
                     what += f"; with the fewest frames it has {length:,}" if length < first else ""
                     return number, 0, 0, TOO_LONG, what
                 length = self.family.length(self.processor, fewer.shape(number))
-            return number, length, times, "", ""
         except RowRejected as error:
             return number, 0, 0, error.code, error.message
+        return number, length, times, "", ""
 
 
 def measure_rows(
@@ -133,7 +140,7 @@ def measure_rows(
         TrainError: a shard is gone or changed.
     """
     chunks = [numbers[start : start + CHUNK] for start in range(0, len(numbers), CHUNK)]
-    found = _Chunks(data, family, processor, chunks, over, max_tokens)
+    found = _Chunks(data, family, processor, chunks, over=over, most=max_tokens)
     processes = min(workers, len(chunks)) if len(chunks) > 1 else 0
     lengths, thinner = np.zeros(data.rows, np.int64), np.zeros(data.rows, np.int8)
     rejected = []
@@ -157,6 +164,8 @@ def measure_rows(
 def joined(parts: Sequence[Measured]) -> Measured:
     """Put together what several processes measured, each its share."""
     rejected = sorted((one for part in parts for one in part.rejected), key=lambda one: one.row.number)
-    lengths = np.sum([part.lengths for part in parts], axis=0, dtype=np.int64)
-    thinner = np.sum([part.thinner for part in parts], axis=0, dtype=np.int8)
+    lengths, thinner = parts[0].lengths.copy(), parts[0].thinner.copy()
+    for part in parts[1:]:
+        lengths += part.lengths
+        thinner += part.thinner
     return Measured(lengths=lengths, thinner=thinner, rejected=rejected)

@@ -6,8 +6,8 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.evaluation.comparison import Compared, Comparison
-from train.evaluation.scores import MAIN, in_words, metric_of
+from train.evaluation.comparison import Comparison
+from train.evaluation.scores import MAIN, in_words, metric_of, title_of
 from train.runs.curves import curves
 from train.runs.page_text import shown
 
@@ -66,8 +66,7 @@ def _comparison(compared: Comparison) -> Iterator[str]:
 def _scores(scores: Scores) -> Iterator[str]:
     rows = [_row("texts", "", f"{scores.rows:,}")]
     for name, value in scores.values.items():
-        title = Compared(name=name, before=None, after=value).title
-        rows.append(_row(title, metric_of(name).says, in_words(name, value)))
+        rows.append(_row(title_of(name), metric_of(name).says, in_words(name, value)))
     rows += [_row(name.replace("_", " "), "", f"{count:,}") for name, count in scores.counts.items()]
     yield from _table(("value",), rows, scores.notes)
 

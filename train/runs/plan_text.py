@@ -50,7 +50,8 @@ class TrainingPlan:
         each = self.schedule.ranks * self.schedule.accumulation
         if how.samples is not None:
             return f"{how.samples * each:,} rows"
-        return f"about {self.schedule.samples / max(1, self.schedule.steps):,.1f} rows, up to {how.tokens or 0:,} tokens a batch"
+        rows = self.schedule.samples / max(1, self.schedule.steps)
+        return f"about {rows:,.1f} rows, up to {how.tokens or 0:,} tokens a batch"
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -74,7 +75,9 @@ class TrainingPlan:
             "batches": self.schedule.micro_steps * self.schedule.ranks,
             "accumulation": self.schedule.accumulation,
             "global_batch": self.global_batch,
-            "parameters": {part: {"learning": count.trainable, "all": count.all} for part, count in self.parameters.items()},
+            "parameters": {
+                part: {"learning": count.trainable, "all": count.all} for part, count in self.parameters.items()
+            },
             "memory": self.memory,
             "begun_at": self.begun_at,
             "notes": self.notes,
@@ -82,11 +85,12 @@ class TrainingPlan:
 
     def __str__(self) -> str:
         """Return the plan for people."""
-        settings, schedule = self.settings, self.schedule
+        settings = self.settings
         processes = f"{self.machine.ranks} process{'es' if self.machine.ranks != 1 else ''}"
+        workers = f"{self.workers} worker{'s' if self.workers != 1 else ''} each"
+        model = f"{settings.model} ({self.family}), {settings.method}, {self.precision.name} on {self.machine.name}"
         lines = [
-            f"{self.title}: {settings.model} ({self.family}), {settings.method}, {self.precision.name} on "
-            f"{self.machine.name}, {processes}, {self.workers} worker{'s' if self.workers != 1 else ''} each",
+            f"{self.title}: {model}, {processes}, {workers}",
             "",
             *_table(
                 [
@@ -116,21 +120,25 @@ class TrainingPlan:
         return "; ".join(parts)
 
     def _tokens(self) -> str:
-        lengths = self.rows.lengths[self.rows.usable]
+        lengths, schedule = self.rows.lengths[self.rows.usable], self.schedule
         allowed = f" of {self.max_tokens:,} allowed" if self.max_tokens is not None else ""
         return (
-            f"{int(lengths.sum()):,} an epoch, {self.schedule.tokens:,} in all; {lengths.mean():,.0f} a row, the longest "
+            f"{int(lengths.sum()):,} an epoch, {schedule.tokens:,} in all; {lengths.mean():,.0f} a row, the longest "
             f"{int(lengths.max()):,}{allowed}"
         )
 
     def _batches(self) -> str:
         how, schedule = self.settings.batching, self.schedule
-        each = f"{how.samples:,} rows" if how.samples is not None else f"{'packed, ' if how.pack else ''}{how.tokens:,} tokens"
+        each = (
+            f"{how.samples:,} rows"
+            if how.samples is not None
+            else f"{'packed, ' if how.pack else ''}{how.tokens:,} tokens"
+        )
         left = sum(len(plan.left_out) for plan in schedule.plans)
         unshared = f"; {left:,} rows that the processes cannot share are left out" if left else ""
         return (
-            f"{schedule.micro_steps * schedule.ranks:,} of {each}, {schedule.padding:.1%} of it padding; a step is {schedule.ranks} x "
-            f"{schedule.accumulation} of them: {self.global_batch}{unshared}"
+            f"{schedule.micro_steps * schedule.ranks:,} of {each}, {schedule.padding:.1%} of it padding; a step is "
+            f"{schedule.ranks} x {schedule.accumulation} of them: {self.global_batch}{unshared}"
         )
 
     def _steps(self) -> str:
@@ -161,7 +169,12 @@ def in_bytes(size: float) -> str:
 
 
 def _row_counts(rows: SplitRows) -> dict[str, Any]:
-    return {"split": rows.name, "rows": len(rows.wanted), "used": len(rows.usable), "left_out": len(rows.measured.rejected)}
+    return {
+        "split": rows.name,
+        "rows": len(rows.wanted),
+        "used": len(rows.usable),
+        "left_out": len(rows.measured.rejected),
+    }
 
 
 def _table(rows: list[tuple[str, str]]) -> list[str]:

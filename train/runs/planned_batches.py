@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from pipeline.errors import RowRejected, ShardwrightError
 from train.batching.collate import collate
 from train.batching.pack import pack
+from train.example import TrainError
 from train.families.family import IGNORED
 from train.no_network import working_on
 from train.runs.loader_workers import be_a_worker
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from train.example import Encoded, RowRef
     from train.families.family import Family
     from train.feed.training_data import TrainingData
+    from train.runs.kept_features import KeptEncoded
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,8 +69,8 @@ class Encoder:
     multiple: int
     thinner: np.ndarray
     """[rows] how often a row's frames are halved; see `measure_rows`."""
-    special: Callable[[RowRef, Encoded], None] | None = None
-    """Adds to an encoded row what is kept of it elsewhere."""
+    kept: KeptEncoded | None = None
+    """Rows with features of their media, where they were computed before."""
 
     def encoded(self, number: int, thinned: ThinnedData, *, prove: bool) -> Encoded:
         """Return a row as tensors; with `prove`, what is learnt of it is proved to be what the assistant says.
@@ -76,15 +79,36 @@ class Encoder:
             RowRejected: it does not decode.
             TrainError: what is learnt is not what was meant, or the network was asked for.
         """
-        data = thinned.with_frames_halved(int(self.thinner[number])) or self.data
+        halved = int(self.thinner[number])
+        if self.kept is not None:
+            found = self.kept.get(number, halved)
+            if found is None:
+                raise TrainError(
+                    f"the kept features of {self.data.ref(number)} are gone or damaged",
+                    hint="run it again: they are computed anew",
+                )
+            # kept rows are shared by all that have the same content, wherever they lie
+            return replace(found, row=self.data.ref(number))
+        data = thinned.with_frames_halved(halved) or self.data
         example = data.example(number)
         with working_on(example.row):
             encoded = self.family.encode(self.processor, example)
             if prove:
                 self.family.proved(self.processor, encoded, example)
-            if self.special is not None:
-                self.special(example.row, encoded)
         return encoded
+
+    def singles(self, numbers: Sequence[int]) -> list[Encoded]:
+        """Return rows as tensors, without those that do not decode; for proofs, outside of a loader.
+
+        Raises:
+            TrainError: see `encoded`.
+        """
+        thinned = ThinnedData(self.data)
+        found = []
+        for number in numbers:
+            with suppress(RowRejected):
+                found.append(self.encoded(number, thinned, prove=True))
+        return found
 
     def batch(self, numbers: Sequence[int], thinned: ThinnedData, *, prove: bool) -> Batch:
         """Return rows as a batch; of those that do not decode it tells, and goes on without them.
@@ -104,10 +128,11 @@ class Encoder:
                 row = self.data.ref(number)
                 failed.append(Rejected(row=row, code=error.code, message=error.message, split=self.split))
         return Batch(
-            inputs=self._inputs(found), rows=[one.row for one in found], tokens=sum(map(len_of, found)), failed=failed
+            inputs=self.joined(found), rows=[one.row for one in found], tokens=sum(map(len_of, found)), failed=failed
         )
 
-    def _inputs(self, found: Sequence[Encoded]) -> dict[str, Any]:
+    def joined(self, found: Sequence[Encoded]) -> dict[str, Any]:
+        """Return rows as one batch; of none, one token that nothing is learnt from."""
         tokenizer = self.processor.tokenizer
         pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         if not found:
@@ -120,6 +145,12 @@ class Encoder:
         if self.packed:
             return pack(found, self.family, self.config)
         return collate(found, self.family, pad_id=pad_id, multiple=self.multiple)
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _pinned(own) for name, own in value.items()}
+    return value.pin_memory() if isinstance(value, torch.Tensor) else value
 
 
 def len_of(encoded: Encoded) -> int:

@@ -13,7 +13,7 @@ from pipeline.errors import RowRejected
 from pipeline.workspace import writing
 from train.evaluation.comparison import Compared
 from train.evaluation.predictions import AFTER, BEFORE
-from train.evaluation.scores import in_words, metric_of
+from train.evaluation.scores import in_words, metric_of, title_of
 from train.example import Frames, TrainError
 from train.runs.page_head import PageFacts, head, picture
 from train.runs.page_style import STYLE
@@ -163,7 +163,7 @@ def _chips(sample: Sample) -> Iterator[str]:
         words = " → ".join(
             value for model, value in zip((BEFORE, AFTER), values, strict=True) if model in sample.answers
         )
-        yield f'<span class="chip {compared.verdict}">{shown(compared.title)} {words}</span>'
+        yield f'<span class="chip {compared.verdict}">{shown(title_of(name))} {words}</span>'
 
 
 def _pictures(sample: Sample, media: Media) -> Iterator[str]:

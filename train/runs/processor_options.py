@@ -27,7 +27,9 @@ def with_options(processor: Any, options: ProcessorSpec) -> Any:
         for key, value in given.items():
             if key not in plain and not hasattr(part, key):
                 known = {one for one in plain if not one.endswith("_type")}
-                raise TrainError(f"the model's {name.replace('_', ' ')} has no option {key!r}", hint=nearest(key, known))
+                raise TrainError(
+                    f"the model's {name.replace('_', ' ')} has no option {key!r}", hint=nearest(key, known)
+                )
             own = plain.get(key)
             plain[key] = {**own, **value} if isinstance(own, dict) and isinstance(value, dict) else value
         setattr(processor, name, type(part).from_dict(plain))

@@ -65,7 +65,7 @@ def read_rejected(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def check_rejected(rejected: Sequence[Rejected], rows: int, max_share: float, *, stopping: str = "") -> None:
-    """Stop where more rows cannot be used than the settings allow, or where one of a code that stops a run is among them.
+    """Stop where more rows cannot be used than the settings allow, or where one has a code that stops a run.
 
     Raises:
         TrainError: with the reasons, how many rows each costs, and the first of them by name.

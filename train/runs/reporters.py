@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
@@ -10,6 +9,7 @@ from transformers import TrainerCallback
 from train.example import TrainError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from contextlib import ExitStack
     from pathlib import Path
 
@@ -62,9 +62,9 @@ class SwanLabRecords(TrainerCallback):
         folder.mkdir(parents=True, exist_ok=True)
         swanlab.init(
             project=settings.project or name,
-            experiment_name=name,
+            name=name,
             config=settings.model_dump(mode="json", by_alias=True),
-            logdir=str(folder),
+            log_dir=str(folder),
             mode="offline",
         )
         stack.callback(swanlab.finish)
@@ -82,42 +82,26 @@ def _title(name: str) -> str:
 
 
 class Progress(TrainerCallback):
-    """A bar on a terminal, and lines in a log."""
+    """What is seen of a training while it goes on: how far it is, and what was measured."""
 
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._bar: Any = None
+    def __init__(self, advance: Callable[[int], object], say: Callable[[str], None]) -> None:
+        self._advance, self._say = advance, say
         self._done = 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Draw the bar."""
+        """Show the steps that were done before."""
         self._done = state.global_step
-        if not self._quiet and state.is_world_process_zero and sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", dynamic_ncols=True)
+        self._advance(self._done)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Move it on."""
-        if self._bar is not None:
-            self._bar.update(state.global_step - self._done)
-            self._done = state.global_step
+        """Show a step."""
+        self._advance(state.global_step - self._done)
+        self._done = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ARG002
         """Say what was measured."""
-        if self._quiet or not state.is_world_process_zero or not logs:
-            return
-        line = line_of(state.global_step, state.max_steps, logs)
-        if self._bar is not None:
-            self._bar.write(line, file=sys.stderr)
-        else:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
-        """Leave the bar as it is."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        if state.is_world_process_zero and logs:
+            self._say(line_of(state.global_step, state.max_steps, logs))
 
 
 def line_of(step: int, steps: int, logs: dict[str, Any]) -> str:
@@ -147,4 +131,3 @@ def reporters(
     if "swanlab" in settings.report_to:
         found.append(SwanLabRecords(folder.swanlab, settings, name, stack))
     return found
-

@@ -2,7 +2,7 @@
 
     runs/<name>/
       lock                held while a training works in it
-      run.json            what the run is of: settings, dataset, model, versions, processes; written first
+      run.json            what the run is of: settings, dataset, model, versions; written first
       config.yaml         the settings, resolved, to be read and used again
       lengths.npz         tokens of each row, so that they are counted once
       rejected.jsonl      rows that were not learnt from: which, when, the code and the reason
@@ -14,8 +14,8 @@
 
 A training in stages has a folder of this kind for each stage in the run's, `runs/<name>/<stage>/`.
 
-Files of checkpoints are written once and never changed, so `best` and `last` share them by hard links where they are the
-same. A checkpoint is moved to its place when it is whole; a kill leaves the one before, or the new one.
+Files of checkpoints are written once and never changed, so `best` and `last` share them by hard links where they are
+the same. A checkpoint is moved to its place when it is whole; a kill leaves the one before, or the new one.
 """
 
 from __future__ import annotations

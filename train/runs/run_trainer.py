@@ -1,11 +1,11 @@
 """transformers' Trainer, fed by a schedule: what it says it does differently is all that it does differently.
 
-    batches        come from the schedule; the whole training is one epoch to the Trainer, which counts steps
-    waiting        for a batch is measured, and so are rows, tokens and memory
-    loss           is the mean over the answers' tokens of a step, over all its batches and processes
-    a loss that    is no number stops the training before it reaches the weights, and names the rows
-    checkpoints    are moved to `last` and `best` when they are whole
-    evaluation     is the loss over all answers' tokens of a split
+batches        come from the schedule; the whole training is one epoch to the Trainer, which counts steps
+waiting        for a batch is measured, and so are rows, tokens and memory
+loss           is the mean over the answers' tokens of a step, over all its batches and processes
+a loss that    is no number stops the training before it reaches the weights, and names the rows
+checkpoints    are moved to `last` and `best` when they are whole
+evaluation     is the loss over all answers' tokens of a split
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 
 from pipeline.workspace import read_json, write_json
 from train.example import TrainError
 from train.families.family import IGNORED
 from train.runs.planned_batches import loader
-from train.runs.rejected_rows import Rejected
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from torch import Tensor
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainingArguments
 
     from train.example import RowRef
     from train.runs.planned_batches import Batch, PlannedBatches
+    from train.runs.rejected_rows import Rejected
     from train.runs.run_folder import RunFolder
     from train.runs.schedule import Schedule
 
+ADAPTER = "adapter_config.json"
 NAMED = 8
 """Rows that a message names."""
 
@@ -69,6 +71,7 @@ class RunTrainer(Trainer):
         workers: int,
         note: Callable[[int, dict[str, Any]], None],
         reject: Callable[[int, list[Rejected]], None],
+        base_model: dict[str, Any],
         stopping: Callable[[], bool],
         going_on: Path | None,
         callbacks: list[TrainerCallback],
@@ -86,11 +89,12 @@ class RunTrainer(Trainer):
             workers: Processes that make batches.
             note: Called on every process with a step and what was measured.
             reject: Called on the process that it happened on, with a step and rows that failed at it.
+            base_model: What the config of adapters says of the model that they are for.
             stopping: Tells whether this process was asked to stop.
             going_on: The checkpoint from which the training goes on, if it does.
             callbacks: Further ones.
         """
-        self.stopping, self.going_on = stopping, going_on
+        self.stopping, self.going_on, self.base_model = stopping, going_on, base_model
         self.current_row: RowRef | None = None
         self.folder, self.schedule, self.batches, self.evaluated = folder, schedule, batches, evaluated
         self.workers, self._note, self._reject = workers, note, reject
@@ -107,6 +111,7 @@ class RunTrainer(Trainer):
             eval_dataset=evaluated,
             callbacks=[_Steps(self), *callbacks],
         )
+        self.remove_callback(PrinterCallback)
 
     # batches
 
@@ -167,9 +172,11 @@ class RunTrainer(Trainer):
         if not all(finite):
             what = "the loss" if rows else "the gradients"
             blamed = rows or [row for one in self._rows_of_step for row in one]
-            named = ", ".join(map(str, blamed[:NAMED])) + (f" and {len(blamed) - NAMED} more" if len(blamed) > NAMED else "")
+            named = ", ".join(map(str, blamed[:NAMED]))
+            named += f" and {len(blamed) - NAMED} more" if len(blamed) > NAMED else ""
+            step = self.state.global_step + 1
             raise TrainError(
-                f"{what} of step {self.state.global_step + 1} is no number: nothing was learnt from it. Its rows: {named}",
+                f"{what} of step {step} is no number, and nothing was learnt from it; its rows: {named}",
                 hint="look at these rows; else a smaller learning_rate, a longer warm-up, or `precision: fp32`",
             )
         return norm
@@ -191,9 +198,11 @@ class RunTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add how fast the training is to what the Trainer measures."""
+        if "train_runtime" in logs:
+            # what the Trainer sums up in the end, with its own notion of rows
+            return
         if "loss" in logs:
             logs |= self._pace()
-        logs.pop("total_flos", None)
         super().log(logs, start_time)
         self._note(self.state.global_step, logs)
 
@@ -238,7 +247,9 @@ class RunTrainer(Trainer):
             self._reject(self.state.global_step, failed)
         loss, tokens, samples = self.accelerator.reduce(total, reduction="sum").tolist()
         if not tokens:
-            raise TrainError("no row of the split that is evaluated on can be decoded", hint="rejected.jsonl names them")
+            raise TrainError(
+                "no row of the split that is evaluated on can be decoded", hint="rejected.jsonl names them"
+            )
         seconds = time.perf_counter() - began
         metrics = {
             f"{metric_key_prefix}_loss": loss / tokens,
@@ -247,7 +258,7 @@ class RunTrainer(Trainer):
             f"{metric_key_prefix}_samples_per_second": samples / seconds,
         }
         self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         # what an evaluation takes is no time of the steps around it
         self._since.started += seconds
         return metrics
@@ -275,7 +286,7 @@ class RunTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, and move it to its place when it is whole."""
-        step = self.state.global_step
+        began, step = time.perf_counter(), self.state.global_step
         since = torch.tensor([self._since.tokens], dtype=torch.int64, device=self.args.device)
         self.state.num_input_tokens_seen = self._tokens_seen + int(self.accelerator.reduce(since, reduction="sum"))
         super()._save_checkpoint(model, trial)
@@ -285,8 +296,19 @@ class RunTrainer(Trainer):
         write_json(saved / _begun(self.args.process_index), begun)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
+            self._make_portable(saved)
             self.folder.keep(saved, best=self.state.best_global_step == step)
         self.accelerator.wait_for_everyone()
+        # what it takes is no time of the steps around it
+        self._since.started += time.perf_counter() - began
+
+    def _make_portable(self, saved: Path) -> None:
+        """Let nothing in a checkpoint tell of this machine, and adapters tell which model they are for."""
+        for name in ("README.md", "training_args.bin"):
+            (saved / name).unlink(missing_ok=True)
+        told = read_json(saved / ADAPTER)
+        if isinstance(told, dict):
+            write_json(saved / ADAPTER, told | self.base_model)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Load adapters; a whole model was loaded from the checkpoint in the first place."""
@@ -310,16 +332,12 @@ class _Steps(TrainerCallback):
     def __init__(self, trainer: RunTrainer) -> None:
         self.trainer = trainer
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any  # noqa: ARG002
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Take over how often to log, evaluate and save from the settings, not from the checkpoint."""
         state.compute_steps(args, state.max_steps)
         self.trainer.begin(int(state.num_input_tokens_seen))
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any  # noqa: ARG002
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
         """Say how many epochs are done: to the Trainer, the training is one."""
         state.epoch = self.trainer.schedule.epochs_after(state.global_step)
         if self.trainer.stops():

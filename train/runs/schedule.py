@@ -1,6 +1,6 @@
 """The whole of a training as one sequence: the batches of all its epochs, one behind the other, for every rank.
 
-A step of the optimizer takes the next `accumulation` batches on every rank, also where an epoch ends among them, so that
+A step of the optimizer takes the next `accumulation` batches on every rank, also where an epoch ends among them; thus
 all steps but the last are of the same size. The sequence is known before the first step, so a training goes on in the
 middle of it by counting, and without looking at a row that it has had.
 """

@@ -116,11 +116,11 @@ def measured_splits(
 
 def keep_measured(folder: RunFolder, splits: dict[str, SplitRows]) -> None:
     """Write down what was measured, and the rows that cannot be used, before the first step."""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for place, rows in enumerate(splits.values()):
         arrays |= {f"lengths.{place}": rows.lengths, f"thinner.{place}": rows.measured.thinner}
     with writing(folder.lengths) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, allow_pickle=False, **arrays)
     with rejected_file(folder.rejected, after_step=None) as lines:
         for rows in splits.values():
             for one in rows.measured.rejected:
@@ -208,7 +208,8 @@ def schedule_of(rows: SplitRows, settings: Settings, *, how: Batching, ranks: in
 def _ordered(data: TrainingData, settings: Settings, usable: np.ndarray) -> Callable[[int], Rows]:
     def of_epoch(epoch: int) -> Rows:
         rows = order(data.row_groups, settings.seed, epoch, settings.data.shuffle_window)
-        return rows[usable[rows]]
+        used: Rows = rows[usable[rows]]
+        return used
 
     return of_epoch
 
@@ -230,6 +231,10 @@ def evaluated_batches(rows: SplitRows, how: Batching, machine: Machine) -> list[
     if not len(rows.usable):
         raise TrainError(f"no row of the split {rows.name!r} can be used", hint="rejected.jsonl says why")
     alike = Batching(
-        samples=how.samples, tokens=how.tokens, by_length=how.samples is not None, multiple=how.multiple, window=how.window
+        samples=how.samples,
+        tokens=how.tokens,
+        by_length=how.samples is not None,
+        multiple=how.multiple,
+        window=how.window,
     )
     return evaluation_batches(rows.lengths, rows.usable, how=alike, ranks=machine.ranks, rank=machine.rank)

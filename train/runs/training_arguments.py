@@ -81,7 +81,9 @@ def training_arguments(
     except (ValueError, TypeError, ImportError, NotImplementedError) as error:
         said = escaped(" ".join(str(error).split()))[:500]
         allowed = ", ".join(settings.arguments) or "none is given"
-        raise TrainError(f"transformers refuses the arguments of the training: {said}", allowed=f"given: {allowed}") from None
+        raise TrainError(
+            f"transformers refuses the arguments of the training: {said}", allowed=f"given: {allowed}"
+        ) from None
     assert not OWNED.keys() & settings.arguments.keys(), "checked with the settings"
     # several GPUs are for several processes; the Trainer would cut our batches up for threads
     arguments._n_gpu = min(1, arguments.n_gpu)  # noqa: SLF001

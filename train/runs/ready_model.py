@@ -1,0 +1,114 @@
+"""The model of a stage, ready to learn: loaded, with its method, on its device; and what is known before that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.models.liger import apply_liger
+from train.models.load import family_of, load_model, load_processor, model_folder
+from train.models.methods import Method, apply_method
+from train.runs.identity import model_fingerprint
+from train.runs.processor_options import with_options
+
+if TYPE_CHECKING:
+    from train.families.family import Family
+    from train.runs.machine import Machine, Precision
+    from train.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """A model that is not loaded yet."""
+
+    name: str
+    """`owner/name` on the hub, or the path of its folder."""
+    commit: str | None
+    """Of the hub's repository."""
+    folder: Path
+    family: Family
+    processor: Any
+    config: Any
+    fingerprint: str
+    """Of everything that decides what it does."""
+
+    @property
+    def positions(self) -> int | None:
+        """Tokens that it has positions for."""
+        found = getattr(self.config.get_text_config(), "max_position_embeddings", None)
+        return int(found) if found else None
+
+
+def known_model(settings: Settings, name: str | Path) -> KnownModel:
+    """Return a model's family and processor, without its weights.
+
+    Raises:
+        TrainError: it is not on this machine, its family is not known, or an option of the processor is none.
+    """
+    from transformers import AutoConfig
+
+    from train.families.registry import families, family_for
+
+    folder = model_folder(name, settings.revision)
+    if settings.family is not None:
+        named = {family.name: family for family in families()}
+        family = named.get(settings.family) or family_for(settings.family)
+    else:
+        family = family_of(folder)
+    processor = with_options(load_processor(folder), settings.processor)
+    config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+    of_hub = not Path(name).is_dir()
+    return KnownModel(
+        name=str(name) if of_hub else str(folder.absolute()),
+        commit=folder.name if of_hub else None,
+        folder=folder,
+        family=family,
+        processor=processor,
+        config=config,
+        fingerprint=model_fingerprint(folder),
+    )
+
+
+def method_of(settings: Settings) -> Method:
+    """Return the method that the settings ask for."""
+    return Method(kind=settings.method, lora=settings.lora, checkpointing=settings.gradient_checkpointing)
+
+
+def ready_model(
+    known: KnownModel,
+    settings: Settings,
+    *,
+    machine: Machine,
+    precision: Precision,
+    weights: Path | None = None,
+    liger_batch: Any = None,
+) -> Any:
+    """Return the model with what learns set to learn.
+
+    Args:
+        known: What was found out before.
+        settings: Of the stage.
+        machine: Says where it is loaded to.
+        precision: Says in what.
+        weights: A folder with other weights of the same model: a checkpoint to go on from.
+        liger_batch: A batch by which Liger's kernels are proved, where they are wanted.
+
+    Raises:
+        TrainError: it cannot be had like this on this machine.
+    """
+    from transformers import set_seed
+
+    # new adapters are drawn, and a run that goes on draws the same ones before it reads its own
+    set_seed(settings.seed)
+    method = method_of(settings)
+    loaded = load_model(
+        weights or known.folder,
+        dtype=precision.dtype,
+        attention=settings.attention,
+        quantise=method.quantise,
+        device=machine.place(settings),
+    )
+    if settings.liger:
+        apply_liger(loaded.model, liger_batch)
+    return apply_method(loaded.model, known.family, method)
