@@ -103,7 +103,9 @@ def plan_push(
     upper_bound: bool = False,
 ) -> Plan:
     """Compare what is wanted with what is there."""
-    added, replaced, same = [], [], []
+    added: list[str] = []
+    replaced: list[str] = []
+    same: list[str] = []
     for name in sorted(wanted):
         listed = state.files.get(name)
         if listed is None:

@@ -45,7 +45,7 @@ def _program(sampling: FrameSampling | None, folder: str, base: str = "") -> str
     )
 
 
-@pytest.mark.parametrize("clip", ["chaplin.mp4", "video_0.mov"])
+@pytest.mark.parametrize("clip", ["chaplin.mp4", "h265_video.mp4"])
 @pytest.mark.parametrize("sampling", SAMPLINGS, ids=lambda sampling: str(sampling.plain()))
 def test_the_frames_are_those_of_the_training(
     clip: str, sampling: FrameSampling, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

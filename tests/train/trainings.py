@@ -108,11 +108,8 @@ def stage_of(settings: Settings, folder: Path, cache: Path, say: Callable[[str],
 
 
 def trained(settings: Settings, folder: Path, cache: Path) -> Outcome:
-    """Train, in one thread as all tests compute."""
-    try:
-        return run_stage(stage_of(settings, folder, cache))
-    finally:
-        torch.set_num_threads(1)
+    """Train."""
+    return run_stage(stage_of(settings, folder, cache))
 
 
 def answers(settings: Settings, folder: Path, cache: Path, *, quantise: bool = False) -> list[tuple[str, str]]:

@@ -88,7 +88,6 @@ def apply_method(model: Any, family: Family, method: Method) -> Any:
             f"the method {method.kind!r} needs a model {'in' if method.quantise else 'not in'} 4 bits",
             hint=f"load it with quantise={method.quantise}",
         )
-    model.config.use_cache = False
     model.requires_grad_(requires_grad=False)
     if method.adapters:
         learning = with_adapters(model, lora_config(model, family, method))

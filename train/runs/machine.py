@@ -62,7 +62,8 @@ class Machine:
             import torch
 
             cores = len(os.sched_getaffinity(0)) // max(1, self.per_node)
-            torch.set_num_threads(max(1, cores - self.workers(settings)))
+            # whoever asked torch for fewer gets fewer
+            torch.set_num_threads(min(torch.get_num_threads(), max(1, cores - self.workers(settings))))
 
     def gathered(self, value: Any) -> list[Any]:
         """Return what each process has, in their order; all have to ask."""
