@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipeline.media.frame_index import SAME_TIME
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -138,22 +140,25 @@ def _numbers(frames: Mapping[str, Any]) -> list[str]:
     else:
         until = "len(decoded) / fps" if end is None else f"min({end!r}, len(decoded) / fps)"
         lines = [f"start, end = {start or 0!r}, {until}"]
-    lines.append("first, last = math.ceil(start * fps - 1e-6), math.ceil(end * fps - 1e-6)")
-    least, most = frames.get("at_least", 1), "last - first"
+    lines += [
+        f"slack = min({float(SAME_TIME)!r}, 0.25 / fps)  # times in files are rounded",
+        "first, last = math.ceil((start - slack) * fps), math.ceil((end - slack) * fps)",
+    ]
+    least, most = frames.get("at_least", 1), frames.get("at_most")
+    lines.append(f"most = min({most}, last - first)" if most else "most = last - first")
     if per_second:
-        lines.append(f"wanted = math.ceil((end - start) * {per_second!r} - 1e-6)")
+        lines.append(f"wanted = math.ceil((end - start - slack) * {per_second!r})")
         wanted = "wanted" if least == 1 else f"max(wanted, {least})"
-        most = f"{frames['at_most']}, {most}" if frames.get("at_most") else most
     else:
         wanted = str(frames["count"])
-    lines.append(f"count = min({wanted}, {most})")
+    lines.append(f"count = min({wanted}, most)")
     if (multiple := frames.get("multiple_of", 1)) != 1:
         lines += [f"down = count // {multiple} * {multiple}", f"if down >= {least}:", "    count = down"]
-        lines += [f"elif down + {multiple} <= min({most}, last):", f"    count = down + {multiple}"]
+        lines += [f"elif down + {multiple} <= most:", f"    count = down + {multiple}"]
     middles = "[start + (end - start) * (2 * part + 1) / (2 * count) for part in range(count)]"
     if per_second:
         lines += [f"moments = [start + step / {per_second!r} for step in range(count)]", "if count != wanted:"]
         lines.append(f"    moments = {middles}")
     else:
         lines.append(f"moments = {middles}")
-    return [*lines, "numbers = sorted({min(max(int(moment * fps + 1e-6), first), last - 1) for moment in moments})"]
+    return [*lines, "numbers = sorted({min(max(int((moment + slack) * fps), first), last - 1) for moment in moments})"]

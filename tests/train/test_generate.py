@@ -49,7 +49,7 @@ def _texts(model: Any, processor: Any, family: Any, **options: Any) -> list[str]
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_batch_answers_as_one_by_one(name: str, learnt: Callable[[str], Rows]) -> None:
-    """Prompts of different lengths, with videos, several images and text alone, get the answers that each gets alone."""
+    """Prompts of different lengths, with videos, several images and text alone, get the answers that they get alone."""
     model, processor, family, _ = learnt(name)
     prompts = [family.prompt(processor, example) for example in rows()]
     assert len({prompt.length for prompt in prompts}) == len(prompts)
@@ -62,14 +62,14 @@ def test_a_batch_answers_as_one_by_one(name: str, learnt: Callable[[str], Rows])
 
 
 def test_an_answer_ends_where_the_model_ends_it(learnt: Callable[[str], Rows]) -> None:
-    """What was learnt by heart comes back without the end of turn; a limit of tokens cuts an answer off, and says so."""
+    """What was learnt by heart comes back without the end of turn; a limit of tokens cuts it off, and says so."""
     model, processor, family, encoded = learnt("smolvlm")
     answers = list(generate_texts(model, processor, family, rows(), max_new_tokens=60, batch=4))
     assert [answer.text for answer in answers] == [str(row.turns[-1].parts[0]) for row in rows()]
     assert not any(answer.cut_off for answer in answers)
     assert [answer.tokens for answer in answers] == [int((one.labels != IGNORED).sum()) for one in encoded]
     short = list(generate_texts(model, processor, family, rows(), max_new_tokens=5, batch=4))
-    assert [answer.tokens for answer in short] == [5 if answer.tokens > 5 else answer.tokens for answer in answers]
+    assert [answer.tokens for answer in short] == [min(answer.tokens, 5) for answer in answers]
     assert all(whole.text.startswith(answer.text) for whole, answer in zip(answers, short, strict=True))
     assert [answer.cut_off for answer in short] == [answer.tokens > 5 for answer in answers]
 
@@ -140,5 +140,5 @@ def test_no_network_while_it_answers(tiny: Callable[[str], Path]) -> None:
         socket.create_connection(("127.0.0.1", 9))
         return original(*given)
 
-    with no_network(), pytest.raises(NetworkDuringTrainingError, match="train-00000-of-00001.parquet row 0"):
+    with no_network(), pytest.raises(NetworkDuringTrainingError, match=r"train-00000-of-00001\.parquet row 0"):
         list(generate_texts(model, processor, replace(family, call=calling), rows(), max_new_tokens=2))

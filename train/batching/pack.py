@@ -7,19 +7,19 @@ gives no mask and turns the cache off, and `prove_packing` looks at what a model
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from train.batching.looking_only import looking_only
 from train.batching.media import media_arguments
 from train.example import TrainError
 from train.families.family import IGNORED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor
 
@@ -76,7 +76,7 @@ def prove_packing(model: Any, family: Family, examples: Sequence[Encoded]) -> fl
     """
     assert len(examples) > 1, "one example has no other to see"
     first, *others = examples
-    with _looking_only(model):
+    with looking_only(model):
         packed = _logits(model, family, examples)
         alone = torch.cat([_logits(model, family, [example]) for example in examples])
         changed = _logits(model, family, [_otherwise(first), *others])
@@ -122,15 +122,3 @@ def _logits(model: Any, family: Family, examples: Sequence[Encoded]) -> Tensor:
 def _looked_at(example: Encoded) -> Tensor:
     """Return the positions of an example from which its learnt tokens are predicted; of very many, the last."""
     return (example.labels[1:] != IGNORED).nonzero()[-MOST:, 0]
-
-
-@contextmanager
-def _looking_only(model: Any) -> Iterator[None]:
-    """Have a model neither learn nor drop anything out."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +20,6 @@ from train.families.registry import families, family_for
 from train.models.adapters import CONFIG, read_adapters
 from train.models.load import family_of, load_model, load_processor, model_folder
 from train.runs.identity import DECIDING
-from train.runs.processor_options import with_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,8 @@ class AskedModel:
     attention: str = "sdpa"
     run: KnownRun | None = None
     """The run that it comes from."""
+    part: str = ""
+    """What of the run it is: `best`, `last` or `merged`."""
 
     @property
     def positions(self) -> int | None:
@@ -96,11 +99,12 @@ def asked_model(name: str, *, revision: str | None = None) -> AskedModel:
     title = f"{run.name} ({folder.name})"
     if not is_adapter(folder):
         whole = _whole(folder, title, family=settings.family)
-        return replace(whole, attention=settings.attention, run=run)
+        return replace(whole, attention=settings.attention, run=run, part=folder.resolve().name)
     base = on_disk(run.base_model(), run.base_commit)
     whole = _whole(base, title, family=settings.family, processor=folder)
     quantise = settings.method == "qlora"
-    return replace(whole, adapter=folder, quantise=quantise, attention=settings.attention, run=run)
+    whole = replace(whole, adapter=folder, quantise=quantise)
+    return replace(whole, attention=settings.attention, run=run, part=folder.resolve().name)
 
 
 def baseline_of(model: AskedModel, name: str = BASE) -> AskedModel:
@@ -188,9 +192,7 @@ def device_for(asked: str, *, precision: str = "auto") -> Device:
     return Device(name, dtype, note)
 
 
-def _whole(
-    folder: Path, title: str, *, family: str | None = None, processor: Path | None = None
-) -> AskedModel:
+def _whole(folder: Path, title: str, *, family: str | None = None, processor: Path | None = None) -> AskedModel:
     from train.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
@@ -208,3 +210,9 @@ def _beside(folder: Path) -> AskedModel:
     own = any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
     whole = _whole(on_disk(base, told.get("revision")), folder.name, processor=folder if own else None)
     return replace(whole, adapter=folder)
+
+
+def quieted() -> None:
+    """Keep libraries from telling what nobody asked for, and from threads that forked processes do not survive."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

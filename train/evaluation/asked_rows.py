@@ -12,12 +12,13 @@ from pipeline.document import nearest
 from pipeline.errors import RowRejected
 from pipeline.printable import escaped
 from train.example import Frames, FramesSize, TrainError
+from train.families.family import IGNORED
 from train.feed.shard_reader import ShardReader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from train.example import Example, Turn
+    from train.example import Encoded, Example, Turn
     from train.feed.training_data import TrainingData
 
 ANSWERS = ("answers",)
@@ -53,6 +54,23 @@ def asked_row(example: Example) -> AskedRow:
     return AskedRow(example=replace(example, turns=turns), prompt=prompt, truth=truth)
 
 
+def prompt_of(encoded: Encoded) -> Encoded:
+    """Return what stands before the last answer of an example, which is what `Family.prompt` gives for it.
+
+    Media are the user's, so they all stand before it; they need not be prepared once more.
+    """
+    labels = encoded.labels.tolist()
+    start = max(place for place, label in enumerate(labels) if label != IGNORED)
+    while start and labels[start - 1] != IGNORED:
+        start -= 1
+    return replace(
+        encoded,
+        input_ids=encoded.input_ids[:start],
+        labels=encoded.labels[:start],
+        token_types=None if encoded.token_types is None else encoded.token_types[:start],
+    )
+
+
 def _as_text(turn: Turn) -> str:
     parts = [
         part if isinstance(part, str) else "<video>" if isinstance(part, Frames | FramesSize) else "<image>"
@@ -75,7 +93,9 @@ class MoreOfRows:
         known = column_names(data)
         for name in names:
             if name not in known:
-                raise TrainError(f"there is no column {escaped(name)!r}", allowed=", ".join(known), hint=nearest(name, known))
+                raise TrainError(
+                    f"there is no column {escaped(name)!r}", allowed=", ".join(known), hint=nearest(name, known)
+                )
         self._data = data
         self._reader = ShardReader(data.plan.root, data.plan.shards, names) if names else None
 
@@ -134,6 +154,7 @@ def _texts(value: Any, column: str | None) -> tuple[str, ...]:
     """Return a list of texts, or of records of which `answer` is the text, as VQA has them."""
     items = value if isinstance(value, list) else [] if value is None else [value]
     texts = [item.get("answer") if isinstance(item, dict) else item for item in items]
-    if not all(isinstance(text, str) for text in texts):
+    known = tuple(text for text in texts if isinstance(text, str))
+    if len(known) < len(texts):
         raise RowRejected("evaluate.column", f"{column} is no list of texts: {escaped(str(value))[:200]}")
-    return tuple(texts)
+    return known

@@ -170,7 +170,7 @@ def _answer(prompt: Encoded, written: list[int], processor: Any, family: Family,
 
 
 def text_of(tokens: Sequence[int], processor: Any, family: Family) -> str:
-    """Return tokens that a model wrote as text, without special tokens and what the template writes before an answer."""
+    """Return what a model wrote as text, without special tokens and what the template writes before an answer."""
     text: str = processor.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     return text.removeprefix(family.before_answer)
 

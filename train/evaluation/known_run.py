@@ -1,11 +1,11 @@
 """What a run's folder tells of it: settings, model and dataset, and where these lie on this machine.
 
-    run.json     "model", "commit"   the model it began with: `owner/name` and its commit, or a folder of this machine
-                 "dataset"           name, and commit or manifest
-                 "places"            {"settings": folder, "dataset": folder, "recipe": file or null}, of this machine
-                 "media"             ["image", "video"]
-    config.yaml  the settings; paths in it start at the folder "settings"
-    best/ last/  checkpoints; merged/ is a model into which adapters were merged
+run.json     "model", "commit"   the model it began with: `owner/name` and its commit, or a folder of this machine
+             "dataset"           name, and commit or manifest
+             "places"            {"settings": folder, "dataset": folder, "recipe": file or null}, of this machine
+             "media"             ["image", "video"]
+config.yaml  the settings; paths in it start at the folder "settings"
+best/ last/  checkpoints; merged/ is a model into which adapters were merged
 """
 
 from __future__ import annotations
@@ -115,5 +115,7 @@ def _read(path: Path) -> KnownRun:
     folder = RunFolder(path)
     told = read_json(folder.identity)
     if not isinstance(told, dict) or not folder.config.is_file():
-        raise TrainError(f"{path} is no run that can be read: {folder.identity.name} or {folder.config.name} is damaged")
+        raise TrainError(
+            f"{path} is no run that can be read: {folder.identity.name} or {folder.config.name} is damaged"
+        )
     return KnownRun(folder=folder, settings=read_settings(folder.config, elsewhere=True), told=told)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 BEFORE, AFTER = "before", "after"
 
 
+_OPTIONAL = ("options", "group", "loss", "loss_tokens", "scores", "note")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What a model answered to a row."""
@@ -166,7 +169,7 @@ def _prediction(value: dict[str, Any]) -> Prediction | None:
             row=row,
             **{name: value[name] for name in ("model", "of", "prompt", "prediction", "truth", "cut_off")},
             answers=tuple(value.get("answers", ())),
-            **{name: value[name] for name in ("options", "group", "loss", "loss_tokens", "scores", "note") if name in value},
+            **{name: value[name] for name in _OPTIONAL if name in value},
         )
     except (KeyError, TypeError):
         return None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import torch
+
 from train.batching.collate import collate
+from train.batching.looking_only import looking_only
 from train.families.family import IGNORED
 
 if TYPE_CHECKING:
@@ -47,22 +50,13 @@ def questions(examples: Sequence[Encoded], family: Family) -> list[dict[str, Ten
 
 def answers(model: Any, asked: Sequence[dict[str, Tensor]]) -> list[Tensor]:
     """Return [positions, vocabulary] of float32 for each question."""
-    import torch
-
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            given = [{name: own.to(model.device) for name, own in one.items()} for one in asked]
-            return [model(**one, use_cache=False).logits[0].float().cpu() for one in given]
-    finally:
-        model.train(training)
+    with looking_only(model):
+        given = [{name: own.to(model.device) for name, own in one.items()} for one in asked]
+        return [model(**one, use_cache=False).logits[0].float().cpu() for one in given]
 
 
 def difference(first: Sequence[Tensor], second: Sequence[Tensor]) -> Difference:
     """Compare the answers of two models to the same questions."""
-    import torch
-
     one, two = torch.cat(list(first)), torch.cat(list(second))
     apart = (one - two).abs()
     return Difference(

@@ -1,13 +1,12 @@
 """A model seen by a process that knows nothing of how it was made: what `merge.py` starts to prove a folder.
 
-    python -m train.models.fresh_model FOLDER DTYPE QUESTIONS ANSWERS
+    python -m train.models.fresh_model FOLDER FAMILY DTYPE QUESTIONS ANSWERS
 
 QUESTIONS and ANSWERS are safetensors files; ANSWERS holds logits, and in its metadata a hash of every weight as loaded.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
@@ -23,17 +22,9 @@ if TYPE_CHECKING:
 
 def hashes(model: Any) -> dict[str, str]:
     """Return a hash of every weight of a model, by its name."""
-    return {name: weight_hash(own) for name, own in model.state_dict().items()}
+    from train.models.tensor_hash import tensor_hash
 
-
-def weight_hash(weight: Tensor) -> str:
-    """Return the hash of a weight's type, shape and values."""
-    import torch
-
-    own = weight.detach().cpu().contiguous()
-    hashed = hashlib.sha256(f"{own.dtype} {list(own.shape)} ".encode())
-    hashed.update(own.reshape(-1).view(torch.uint8).numpy())
-    return hashed.hexdigest()
+    return {name: tensor_hash(own) for name, own in model.state_dict().items()}
 
 
 def write_questions(path: Path, asked: Sequence[dict[str, Tensor]]) -> None:
@@ -53,11 +44,12 @@ def read_answers(path: Path) -> tuple[list[Tensor], dict[str, str]]:
         return given, json.loads(file.metadata()["weights"])
 
 
-def main(folder: str, dtype: str, questions: str, written: str) -> None:
+def main(folder: str, family: str, dtype: str, questions: str, written: str) -> None:
     """Load a model, answer, and write it down."""
     ensure_torchvision()
     from safetensors.torch import load_file, save_file
 
+    from train.families.registry import families
     from train.models.answer_logits import answers
     from train.models.load import load_model
 
@@ -65,7 +57,8 @@ def main(folder: str, dtype: str, questions: str, written: str) -> None:
     for name, own in load_file(questions).items():
         place, _, argument = name.partition(".")
         asked.setdefault(int(place), {})[argument] = own
-    model = load_model(Path(folder), dtype=dtype).model
+    known = next(one for one in families() if one.name == family)
+    model = load_model(Path(folder), family=known, dtype=dtype).model
     given = answers(model, [asked[place] for place in sorted(asked)])
     told = {"weights": json.dumps(hashes(model))}
     save_file({str(place): own for place, own in enumerate(given)}, written, metadata=told)

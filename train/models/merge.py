@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from train.example import Encoded
+    from train.families.family import Family
 
 MERGED_CLOSE = 1e-4
 """How far answers in float32 may move by merging, as a share of the largest logit: sums are taken in another order."""
@@ -75,6 +76,7 @@ def merge_adapter(
     out: Path,
     *,
     examples: Sequence[Encoded],
+    family: Family | None = None,
     quantised: bool = False,
     device: str = "cpu",
 ) -> MergeReport:
@@ -86,6 +88,7 @@ def merge_adapter(
             it may have been set for the training; else that of the base does.
         out: The folder to make; there must be none yet.
         examples: Real rows, with learnt tokens, that both are asked about.
+        family: Of the model, where its `model_type` is not that of one.
         quantised: Were they trained beside a model in 4 bits? Then that is asked too.
         device: Where it is merged; the written folder is loaded on the processor.
 
@@ -96,11 +99,11 @@ def merge_adapter(
     assert examples, "a proof needs rows"
     if out.exists():
         raise TrainError(f"{out} is there already", hint="name a folder that is not there, or move it away")
-    loaded = load_model(base, device=device)
+    loaded = load_model(base, family=family, device=device)
     asked = questions(examples, loaded.family)
     beside = None
     if quantised:
-        in_four_bits = load_model(base, device=device, quantise=True, dtype="bfloat16").model
+        in_four_bits = load_model(base, family=family, device=device, quantise=True, dtype="bfloat16").model
         beside = answers(read_adapters(in_four_bits, adapter), asked)
         del in_four_bits
     names = set(loaded.model.state_dict())
@@ -114,7 +117,7 @@ def merge_adapter(
     with disk_errors(out):
         try:
             count = _write(merged, base, adapter, temporary, dtype)
-            written = _proved(temporary, dtype, asked, expected, hashes(merged))
+            written = _proved(temporary, [loaded.family.name, dtype], asked, expected, hashes(merged))
             bytes_ = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
             temporary.rename(out)
         except BaseException:
@@ -202,14 +205,17 @@ def _write(merged: Any, base: Path, adapter: Path, folder: Path, dtype: str) -> 
 
 
 def _proved(
-    folder: Path, dtype: str, asked: list[dict[str, Tensor]], expected: list[Tensor], weights: dict[str, str]
+    folder: Path, kind: list[str], asked: list[dict[str, Tensor]], expected: list[Tensor], weights: dict[str, str]
 ) -> Difference:
-    """Have a process of its own load a folder and answer; its weights have to be those that were merged."""
+    """Have a process of its own load a folder and answer; its weights have to be those that were merged.
+
+    `kind` is the family's name and the precision.
+    """
     import train
 
     questions_, answers_ = (folder / f"{TEMPORARY}{name}.safetensors" for name in ("questions", "answers"))
     write_questions(questions_, asked)
-    command = [sys.executable, "-m", "train.models.fresh_model", str(folder), dtype, str(questions_), str(answers_)]
+    command = [sys.executable, "-m", "train.models.fresh_model", str(folder), *kind, str(questions_), str(answers_)]
     ours = str(Path(train.__file__).parents[1])
     path = os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -232,7 +238,7 @@ def _proved(
             hint="the disk may fail: write it to another one",
         )
     apart = difference(expected, given)
-    if not apart.within(WRITTEN_CLOSE[dtype]):
+    if not apart.within(WRITTEN_CLOSE[kind[-1]]):
         raise TrainError(
             f"loaded by a fresh process, the merged model answers otherwise: logits differ by {apart.largest:.3g}, of "
             f"at most {apart.scale:.3g}",

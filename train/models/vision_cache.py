@@ -15,11 +15,15 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from pipeline.manifest import fingerprint
 from pipeline.workspace import writing
 from train.batching.collate import collate
+from train.batching.looking_only import looking_only
 from train.batching.media import FEATURES, PIXELS
 from train.example import Encoded, RowRef, TrainError
+from train.models.tensor_hash import tensor_hash
 from train.models.vision_features import KINDS, compute_features, frozen_depth, take_features, unwrapped
 
 if TYPE_CHECKING:
@@ -117,21 +121,14 @@ class VisionCache:
         Raises:
             TrainError: it does not, so this version of transformers ignores features, or takes them otherwise.
         """
-        import torch
-
         kept = []
         for place, example in enumerate(examples):
             self.put(f"\0proof {place}", example)
             again = self.rows.get(f"\0proof {place}")
             assert again is not None, "it was written just now"
             kept.append(replace(again, row=example.row))
-        training = self._model.training
-        self._model.eval()
-        try:
-            with torch.no_grad():
-                given = [_logits(self._model, collate(own, self._family, pad_id=pad_id)) for own in (examples, kept)]
-        finally:
-            self._model.train(training)
+        with looking_only(self._model):
+            given = [_logits(self._model, collate(own, self._family, pad_id=pad_id)) for own in (examples, kept)]
         pixels, features = given
         largest, apart = float(pixels.abs().max()), float((pixels - features).abs().max())
         if not apart <= CLOSE[self._dtype] * largest:
@@ -153,7 +150,7 @@ class VisionCache:
             of_kind = {name: example.media[name] for name in tensors if name in example.media}
             if tensors[0] not in of_kind:
                 continue
-            names[kind] = _name(*(_digest(name, own) for name, own in of_kind.items()))
+            names[kind] = _name(*(f"{name} {tensor_hash(own)}" for name, own in of_kind.items()))
             place = _place(self.rows.folder / "features", names[kind])
             if not _is_whole(place):
                 found = compute_features(self._model, self._family, of_kind, self.depth)
@@ -162,8 +159,6 @@ class VisionCache:
         return names
 
     def _as_kept(self, features: Tensor) -> Tensor:
-        import torch
-
         return features.to("cpu", getattr(torch, self._dtype)).contiguous()
 
 
@@ -179,18 +174,9 @@ def _weights(model: Any, family: Family, depth: Depth) -> str:
     }
     hashed = hashlib.sha256()
     for name in sorted(state):
-        hashed.update(_digest(name, state[name]).encode())
+        hashed.update(f"{name} {tensor_hash(state[name])} ".encode())
     # sizes of patches and windows stand in the config alone
     hashed.update(json.dumps(base.config.vision_config.to_dict(), sort_keys=True, default=str).encode())
-    return hashed.hexdigest()
-
-
-def _digest(name: str, tensor: Tensor) -> str:
-    import torch
-
-    own = tensor.detach().cpu().contiguous()
-    hashed = hashlib.sha256(f"{name} {own.dtype} {list(own.shape)} ".encode())
-    hashed.update(own.reshape(-1).view(torch.uint8).numpy())
     return hashed.hexdigest()
 
 

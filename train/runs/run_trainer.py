@@ -95,6 +95,7 @@ class RunTrainer(Trainer):
             callbacks: Further ones.
         """
         self.stopping, self.going_on, self.base_model = stopping, going_on, base_model
+        self.processor = processor
         self.current_row: RowRef | None = None
         self.folder, self.schedule, self.batches, self.evaluated = folder, schedule, batches, evaluated
         self.workers, self._note, self._reject = workers, note, reject
@@ -106,7 +107,8 @@ class RunTrainer(Trainer):
         super().__init__(
             model=model,
             args=args,
-            processing_class=processor,
+            # not the processor: the Trainer would write its tokenizer's special tokens into the model's config
+            processing_class=None,
             train_dataset=batches,
             eval_dataset=evaluated,
             callbacks=[_Steps(self), *callbacks],
@@ -296,14 +298,15 @@ class RunTrainer(Trainer):
         write_json(saved / _begun(self.args.process_index), begun)
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
-            self._make_portable(saved)
+            self._complete(saved)
             self.folder.keep(saved, best=self.state.best_global_step == step)
         self.accelerator.wait_for_everyone()
         # what it takes is no time of the steps around it
         self._since.started += time.perf_counter() - began
 
-    def _make_portable(self, saved: Path) -> None:
-        """Let nothing in a checkpoint tell of this machine, and adapters tell which model they are for."""
+    def _complete(self, saved: Path) -> None:
+        """Put the processor beside the model, let nothing tell of this machine, and adapters which model they are for."""
+        self.processor.save_pretrained(saved)
         for name in ("README.md", "training_args.bin"):
             (saved / name).unlink(missing_ok=True)
         told = read_json(saved / ADAPTER)
