@@ -50,7 +50,7 @@ class FramesSpec(Strict):
     def _meant(self) -> Self:
         if (self.count is None) == (self.per_second is None):
             raise ValueError("frames are sampled by `count` or by `per_second`, and by one of them")
-        if self.count is not None and self.model_fields_set & {"at_least", "at_most"}:
+        if self.count is not None and (self.at_least != 1 or self.at_most is not None):
             raise ValueError("`at_least` and `at_most` go with `per_second`")
         if self.at_most is not None and self.at_most < self.at_least:
             raise ValueError(f"`at_most` is {self.at_most}, less than `at_least` {self.at_least}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -14,6 +15,8 @@ from PIL import Image
 from pipeline.media import image as door
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.checks.media_orders import Look
 
 SIZE = (160, 120)
@@ -62,10 +65,9 @@ def pan(count: int, *, every: int = 1) -> list[np.ndarray]:
     return [wide[:, number // every : number // every + SIZE[0]] for number in range(count)]
 
 
-def harmful_look(where: tuple[Any, ...], how: Look) -> Any:
-    """Look at media like the job itself, with a decoder that hangs, dies or asks for all memory when told so."""
-    from pipeline.checks import media_jobs
-
+@contextmanager
+def harmful_decoder() -> Iterator[None]:
+    """Have a decoder that hangs, dies or asks for all memory when told so."""
     probe = door.probe_image
 
     def probed(data: bytes, *rest: Any, **options: Any) -> Any:
@@ -80,6 +82,14 @@ def harmful_look(where: tuple[Any, ...], how: Look) -> Any:
 
     door.probe_image = probed
     try:
-        return media_jobs.look(where, how)
+        yield
     finally:
         door.probe_image = probe
+
+
+def harmful_look(where: tuple[Any, ...], how: Look) -> Any:
+    """Look at media like the job itself, with a decoder that comes to harm."""
+    from pipeline.checks import media_jobs
+
+    with harmful_decoder():
+        return media_jobs.look(where, how)

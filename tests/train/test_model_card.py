@@ -351,7 +351,7 @@ def test_what_speaks_against_a_folder(whole: Path, change: Callable[[Path], obje
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (_json("adapter_config.json", base_model_name_or_path="/root/base"), "base_model_name_or_path is '/root/base'"),
+        (_json("adapter_config.json", base_model_name_or_path="/srv/base"), "base_model_name_or_path is '/srv/base'"),
         (
             _json("adapter_config.json", base_model_name_or_path="a/b"),
             f"`base_model` is '{BASE}', and adapter_config.json",
