@@ -81,6 +81,7 @@ def run_train(
         RecipeError: mistakes in the file, all of them.
         ShardwrightError: it cannot be trained, or not go on.
     """
+    from pipeline.executor import default_workers
     from pipeline.printable import escaped
     from pipeline.report import display_for
     from pipeline.run import Folders
@@ -105,7 +106,7 @@ def run_train(
     def say(line: str) -> None:
         click.echo(escaped(line, keep="\n"), err=True)
 
-    outcomes = run_training(
+    trained = run_training(
         Asked(
             settings=settings,
             base=source.parent.absolute(),
@@ -114,16 +115,24 @@ def run_train(
             runs=runs,
             folders=Folders(work=work, out=out, cache=cache),
             device=device,
+            workers=workers or default_workers(),
             dry_run=dry_run,
             offline=offline,
             display=display_for(quiet=as_json),
             say=(lambda _: None) if as_json else say,
         )
     )
-    code = 130 if outcomes[-1].interrupted else 0
+    code = 130 if trained.outcomes[-1].interrupted else 0
+    evaluation = trained.evaluation
     if as_json:
-        return json.dumps([outcome.as_json() for outcome in outcomes], indent=1), code
-    return "\n".join(_told(outcome) for outcome in outcomes if not dry_run), code
+        told = {
+            "stages": [outcome.as_json() for outcome in trained.outcomes],
+            "evaluation": evaluation.as_json() if evaluation is not None else None,
+        }
+        return json.dumps(told, indent=1), code
+    lines = [_told(outcome) for outcome in trained.outcomes if not dry_run]
+    lines += ["", evaluation.as_text()] if evaluation is not None else []
+    return escaped("\n".join(lines), keep="\n"), code
 
 
 def _read(source: Path, *, dataset: str | None) -> tuple[Settings, Path | None]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.network.hub_server import HubServer, Reply, Request
 
 ROOT = Path(__file__).parents[2]
-KILLS = 50 if TORTURE else 4
+KILLS = 50 if TORTURE else 2
 SEED = int(os.environ.get("SHARDWRIGHT_SEED", "7"))
 NAME = "alice/birds"
 TOKENS = {"HF_TOKEN": "hf_alice", "MODELSCOPE_API_TOKEN": "ms-alice"}

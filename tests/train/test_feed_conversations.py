@@ -290,6 +290,8 @@ def test_paths_beside_shards(tmp_path: Path) -> None:
             ),
         ),
     }
+    both = [{"user": [{"image": "file"}, "What is {{ file }}?"]}, {"assistant": "{{ caption }}"}]
+    assert plain(opened(folder, conversation=both).shape(0))[0][1][1] == "What is pictures/a.png?"
     (folder / "pictures" / "a.png").write_bytes(noise_png(3))
     with pytest.raises(RowRejected, match="the file is damaged, or it changed"):
         data.example(0)

@@ -20,7 +20,7 @@ from train.models.load import load_model
 from train.read_settings import check_settings
 from train.runs.dataset_place import dataset_place
 from train.runs.machine import this_machine
-from train.runs.ready_model import known_model
+from train.runs.ready_model import known_model, model_place
 from train.runs.run_folder import RunFolder
 from train.runs.stage_data import open_splits
 from train.runs.stage_run import Stage, run_stage
@@ -97,7 +97,7 @@ def stage_of(settings: Settings, folder: Path, cache: Path, say: Callable[[str],
         settings=settings,
         base=base,
         place=place,
-        known=known_model(settings, settings.model),
+        known=known_model(settings, model_place(settings, base=base, cache=cache, offline=True)),
         folder=RunFolder(folder),
         cache=cache,
         machine=machine,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,8 @@ class Asked:
     rows: int
     """That were answered by each of them."""
     rejected: list[Rejected] = field(default_factory=list)
+    cut_off: dict[str, int] = field(default_factory=dict)
+    """Answers that reached the limit of tokens before they ended, by what the models are called."""
     kept: int = 0
     """Answers that were there from before."""
 
@@ -124,8 +126,8 @@ def ask(asking: Asking, out: Path, display: Display) -> Asked:
     with rejected_file(out / "rejected.jsonl", after_step=None) as lines:
         for one in sorted(rejected, key=lambda one: one.row.number):
             lines.append(one.as_json())
-    scores = _scored(path, asking, set(usable))
-    return Asked(scores=scores, rows=len(usable), rejected=rejected, kept=kept)
+    scores, cut_off = _scored(path, asking, set(usable))
+    return Asked(scores=scores, rows=len(usable), rejected=rejected, cut_off=cut_off, kept=kept)
 
 
 def predictions_of(path: Path, rows: set[int]) -> Iterator[Prediction]:
@@ -231,17 +233,17 @@ class _Rows:
         return self._more.added_to(asked_row(data.example(number)))
 
 
-def _scored(path: Path, asking: Asking, rows: set[int]) -> dict[str, Scores]:
-    """Score the answers of each model, all together and one by one, and write each one's scores beside it."""
-    scores = {}
+def _scored(path: Path, asking: Asking, rows: set[int]) -> tuple[dict[str, Scores], dict[str, int]]:
+    """Score the answers of each model, all together and one by one, and write each one's scores beside it.
+
+    Returns the scores, and how many answers were cut off, by what the models are called.
+    """
+    scores, cut_off = {}, {}
     for label in asking.models:
-        found = sorted(
-            (one for one in predictions_of(path, rows) if one.model == label), key=lambda one: one.row.number
-        )
-        sums = [(math.nan if one.loss is None else one.loss, one.loss_tokens) for one in found]
-        loss, perplexity = mean_loss(sums)
+        found = [one for one in predictions_of(path, rows) if one.model == label]
+        found.sort(key=lambda one: one.row.number)
+        cut_off[label] = sum(one.cut_off for one in found)
+        loss, perplexity = mean_loss([(math.nan if one.loss is None else one.loss, one.loss_tokens) for one in found])
         scores[label] = evaluate_texts(asking.task, [one.scored for one in found], loss=loss, perplexity=perplexity)
-    if scores:
-        with suppress(FileNotFoundError):
-            add_scores(path, scores)
-    return scores
+    add_scores(path, scores)
+    return scores, cut_off

@@ -59,6 +59,7 @@ class Evaluation:
             "data": self.data,
             "rows": self.asked.rows,
             "left_out": {"rows": len(rejected), "first": [one.as_json() for one in rejected[:NAMED]]},
+            "cut_off": self.asked.cut_off,
             "task": self.spec.model_dump(mode="json"),
             "decoding": {"greedy": True, "max_new_tokens": self.spec.max_new_tokens, "precision": self.device.dtype},
             "scores": {label: found.as_json(rows=False) for label, found in self.asked.scores.items()},
@@ -77,6 +78,10 @@ class Evaluation:
             lines.append(f"answers that were there from before: {asked.kept:,}")
         if asked.rejected:
             lines += [f"left out, by reason; {self.out / REJECTED} names them all:", told(asked.rejected)]
+        for label, count in asked.cut_off.items():
+            if count:
+                most = f"{self.spec.max_new_tokens:,} tokens"
+                lines.append(f"answers {label} that were cut off at {most}: {count:,} of {asked.rows:,}")
         table = _table(asked.scores[AFTER]) if self.comparison is None else self.comparison.as_text().rstrip()
         return "\n".join([*lines, "", table, f"\n{self.out / PAGE}: the answers, the worst first"])
 

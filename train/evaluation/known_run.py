@@ -74,6 +74,9 @@ class KnownRun:
 
     def base_model(self) -> str:
         """Return the model that the run began with, as `load_model` takes it."""
+        said = self.told.get("places", {}).get("model")
+        if said and Path(said).is_dir():
+            return str(said)
         return str(self.told.get("model") or self.settings.model)
 
     @property

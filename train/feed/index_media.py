@@ -69,6 +69,19 @@ def index_media(where: tuple[str, int, int, int, int, int | None], how: Look) ->
     return [record.plain() for record in found]
 
 
+def look_at_file(path: str, kind: Kind) -> list[Any]:
+    """Return what is known of a file that belongs to no dataset, as `MediaRecord.plain` has it."""
+    record = MediaRecord(row=0, position=0)
+    try:
+        record.size = Path(path).stat().st_size
+        refused = guarded(lambda: _look(Path(path), kind, record))
+    except OSError as error:
+        refused = RowRejected("media.missing", f"it cannot be read: {error.strerror}")
+    if isinstance(refused, RowRejected):
+        record.refused = RowRejected(refused.code, escaped(refused.message)[:_SHOWN])
+    return record.plain()
+
+
 def _places(array: pa.Array, position: int | None) -> Iterator[tuple[int, int]]:
     """Yield the places of lists, by row and position."""
     array = plain(array)

@@ -37,6 +37,11 @@ def index_media(*arguments: Any) -> Any:
     return _indexing().index_media(*arguments)
 
 
+def look_at_file(*arguments: Any) -> Any:
+    """Look at a file of its own."""
+    return _indexing().look_at_file(*arguments)
+
+
 def cached_video(*arguments: Any) -> Any:
     """Decode the chosen frames of a video, and encode them for the cache."""
     return _caching().cached_video(*arguments)

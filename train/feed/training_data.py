@@ -149,8 +149,9 @@ class TrainingData:
         sources = {source.name: source for source in self.plan.sources}
         values = self._values(place)
         for name, source in sources.items():
-            count = sum(column == source.number for column, _ in media)
-            values[name] = [True] * count if source.is_list else (True if count else None)
+            if name not in values:  # else paths that are texts of the conversation as well
+                count = sum(column == source.number for column, _ in media)
+                values[name] = [True] * count if source.is_list else (True if count else None)
         turns = []
         for message in self._opened.render(values):
             parts: list[str | Medium] = []

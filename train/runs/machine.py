@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from train.example import TrainError
 from train.models.methods import ADAPTERS
 from train.runs.loader_workers import default_loader_workers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from train.settings import Settings
 
+T = TypeVar("T")
 TRY = "make train DEVICE=cpu MODEL=tiny tries the whole stage with a tiny model in two minutes"
 
 
@@ -73,6 +74,20 @@ class Machine:
 
         found: Sequence[Any] = gather_object([value])
         return list(found)
+
+    def one_after_another(self, act: Callable[[], T]) -> T:
+        """Let the first process of each machine do something that fills its disk, and then the others find it done."""
+        if self.on_node:
+            self.wait()
+            return act()
+        found = act()
+        self.wait()
+        return found
+
+    def part(self) -> None:
+        """Go on without the other processes, for good."""
+        if self.ranks > 1:
+            self.state.destroy_process_group()
 
     def wait(self) -> None:
         """Wait until all processes are here."""

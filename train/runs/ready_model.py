@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.document import shown
+from train.example import TrainError
+from train.models.download import download_model
 from train.models.liger import apply_liger
 from train.models.load import family_of, load_model, load_processor, model_folder
 from train.models.methods import Method, apply_method
@@ -13,20 +16,30 @@ from train.runs.identity import model_fingerprint
 from train.runs.processor_options import with_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.sources.hub import HubName
     from train.families.family import Family
     from train.runs.machine import Machine, Precision
     from train.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
+class ModelPlace:
+    """Where a model lies."""
+
+    folder: Path
+    name: str
+    """`owner/name` on its hub, or the path of its folder."""
+    commit: str | None
+    """Of the hub's repository."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class KnownModel:
     """A model that is not loaded yet."""
 
-    name: str
-    """`owner/name` on the hub, or the path of its folder."""
-    commit: str | None
-    """Of the hub's repository."""
-    folder: Path
+    place: ModelPlace
     family: Family
     processor: Any
     config: Any
@@ -40,17 +53,61 @@ class KnownModel:
         return int(found) if found else None
 
 
-def known_model(settings: Settings, name: str | Path) -> KnownModel:
+def model_place(
+    settings: Settings, *, base: Path, cache: Path, offline: bool, advance: Callable[[int], None] = lambda _: None
+) -> ModelPlace:
+    """Find the model of the settings: a folder, what the Hugging Face client has in its cache, or on its hub.
+
+    Args:
+        settings: They say its name and revision.
+        base: The folder from which paths in the settings start.
+        cache: Where models are brought to.
+        offline: Touch no network for it.
+        advance: Called with the bytes of each file that has come.
+
+    Raises:
+        TrainError: it is nowhere, or no model that can be trained.
+        SourceError: the hub does not give it.
+    """
+    said = settings.model
+    for folder in (base / said, Path(said)):
+        if folder.is_dir():
+            found = model_folder(folder).absolute()
+            return ModelPlace(folder=found, name=str(found), commit=None)
+    hub, _, name = said.rpartition(":")
+    if hub not in ("", "huggingface", "modelscope") or name.count("/") != 1:
+        raise TrainError(
+            f"there is no model {shown(said)}",
+            allowed="a folder (from the settings' file or from here), owner/name, or modelscope:owner/name",
+        )
+    try:
+        if hub == "modelscope":
+            raise TrainError(
+                f"the model {shown(said)} is not on this machine", hint="let it be fetched, without --offline"
+            )
+        folder = model_folder(name, settings.revision)
+    except TrainError:
+        if offline:
+            raise
+        where: HubName = "modelscope" if hub == "modelscope" else "huggingface"
+        folder = download_model(
+            name, cache / "train" / "models", hub=where, revision=settings.revision, advance=advance
+        )
+    # both name the folder of a snapshot by its commit
+    return ModelPlace(folder=folder, name=name, commit=folder.name.partition("-")[0])
+
+
+def known_model(settings: Settings, place: ModelPlace) -> KnownModel:
     """Return a model's family and processor, without its weights.
 
     Raises:
-        TrainError: it is not on this machine, its family is not known, or an option of the processor is none.
+        TrainError: its family is not known, or an option of the processor is none.
     """
     from transformers import AutoConfig
 
     from train.families.registry import families, family_for
 
-    folder = model_folder(name, settings.revision)
+    folder = place.folder
     if settings.family is not None:
         named = {family.name: family for family in families()}
         family = named.get(settings.family) or family_for(settings.family)
@@ -58,11 +115,8 @@ def known_model(settings: Settings, name: str | Path) -> KnownModel:
         family = family_of(folder)
     processor = with_options(load_processor(folder), settings.processor)
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-    of_hub = not Path(name).is_dir()
     return KnownModel(
-        name=str(name) if of_hub else str(folder.absolute()),
-        commit=folder.name if of_hub else None,
-        folder=folder,
+        place=place,
         family=family,
         processor=processor,
         config=config,
@@ -103,7 +157,8 @@ def ready_model(
     set_seed(settings.seed)
     method = method_of(settings)
     loaded = load_model(
-        weights or known.folder,
+        weights or known.place.folder,
+        family=known.family,
         dtype=precision.dtype,
         attention=settings.attention,
         quantise=method.quantise,

@@ -305,7 +305,7 @@ class RunTrainer(Trainer):
         self._since.started += time.perf_counter() - began
 
     def _complete(self, saved: Path) -> None:
-        """Put the processor beside the model, let nothing tell of this machine, and adapters which model they are for."""
+        """Put the processor beside the model; let nothing tell of this machine, and adapters of their model."""
         self.processor.save_pretrained(saved)
         for name in ("README.md", "training_args.bin"):
             (saved / name).unlink(missing_ok=True)

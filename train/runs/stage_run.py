@@ -161,10 +161,11 @@ def _prepare(stage: Stage, splits: dict[str, Any], notes: list[str]) -> _Prepare
         display=stage.display,
     )
     same = same_of(settings, splits=measured, model=known.fingerprint, machine=machine, precision=precision)
-    told: dict[str, Any] = {"same": same, "title": stage.title, "dataset": stage.place.told, "model": known.name}
-    told |= {"commit": known.commit, "family": known.family.name, "device": machine.name, "versions": versions()}
+    told: dict[str, Any] = {"same": same, "title": stage.title, "dataset": stage.place.told, "model": known.place.name}
+    told |= {"commit": known.place.commit, "family": known.family.name, "device": machine.name, "versions": versions()}
     told |= places_of(stage.place, stage.base, splits.values())
     if machine.main and not stage.dry_run:
+        told["places"]["model"] = str(known.place.folder)
         folder.begin(told)
         folder.write_config(settings_yaml(settings))
     machine.wait()
@@ -329,7 +330,7 @@ def _stop_if_asked(settings: Settings, failed: Sequence[Rejected]) -> None:
 
 def _train(stage: Stage, prepared: _Prepared, stack: ExitStack) -> Outcome:
     """Take the steps."""
-    settings, machine, folder = stage.settings, stage.machine, stage.folder
+    settings, machine, folder, known = stage.settings, stage.machine, stage.folder, stage.known
     begun_at, schedule = prepared.plan.begun_at, prepared.schedule
     main = machine.main
     metrics = stack.enter_context(metrics_file(folder.metrics, after_step=begun_at) if main else nullcontext())
@@ -364,7 +365,7 @@ def _train(stage: Stage, prepared: _Prepared, stack: ExitStack) -> Outcome:
     trainer = RunTrainer(
         model=prepared.model,
         args=prepared.arguments,
-        processor=stage.known.processor,
+        processor=known.processor,
         folder=folder,
         schedule=schedule,
         batches=batches,
@@ -372,7 +373,7 @@ def _train(stage: Stage, prepared: _Prepared, stack: ExitStack) -> Outcome:
         workers=machine.workers(settings),
         note=note,
         reject=reject,
-        base_model={"base_model_name_or_path": stage.known.name, "revision": stage.known.commit},
+        base_model={"base_model_name_or_path": known.place.name, "revision": known.place.commit},
         stopping=interruption,
         going_on=folder.last if prepared.saved else None,
         callbacks=[
