@@ -1,4 +1,4 @@
-"""Models with random weights in the shapes of released ones, with the processors that see media as these do."""
+"""What all sides of a comparison of trainings are given: models with random weights in the shapes of released ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+FRAMES = 8
+"""Of each clip."""
+QUESTION = "What is shown?"
+EVERY = 4
+"""Steps of a line of metrics.jsonl. The first of these lines are left out: all is warm behind them."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training_shared import EVERY, FRAMES, QUESTION
+from training_models import EVERY, FRAMES, QUESTION
 
 from train.torchvision_ops import ensure_torchvision
 
@@ -26,12 +26,11 @@ ensure_torchvision()
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
 from transformers.utils import logging
+from transformers.video_utils import load_video
 
 from train.families.family import Family
 from train.families.registry import family_for
 
-AS_DENSE_AS_THERE_ARE = 1000
-"""Frames a second: SmolVLM's sampling takes no more than this, and then `num_frames` of them."""
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
@@ -43,7 +42,7 @@ class Timed:
 
     def begin(self, run: Path) -> None:
         self.run = run
-        run.mkdir(parents=True)
+        run.mkdir(parents=True, exist_ok=True)
         self.started, self.waited, self.samples, self.tokens, self.all_tokens = time.perf_counter(), 0.0, 0, 0, 0
 
     def get_batch_samples(self, *given: Any, **named: Any) -> Any:
@@ -112,6 +111,10 @@ def arguments(kind: type, run: Path, samples: int, workers: int, device: str, **
     )
 
 
+def lines_of(rows: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in rows.read_text().splitlines()]
+
+
 def turns(row: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:
     told = [{"type": "text", "text": row["text"]}]
     question = {"type": "text", "text": QUESTION}
@@ -120,23 +123,20 @@ def turns(row: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 def plain(rows: Path, kind: str, trainer: type, parts: tuple[Any, Any, Family], **common: Any) -> None:
     """Train as the article about SmolVLM2 and videos does; Qwen's pixels have no frames to be filled up."""
-    from datasets import load_dataset
-
     model, processor, _ = parts
-    data = load_dataset("json", data_files=str(rows), split="train", cache_dir=str(common["run"] / "datasets"))
-    sampling = {"num_frames": FRAMES, "fps": AS_DENSE_AS_THERE_ARE} if model.config.model_type == "smolvlm" else {}
-    options = (sampling or {"num_frames": FRAMES}) if kind == "video" else {}
     media = [model.config.image_token_id, getattr(model.config, "video_token_id", None)]
 
     def collated(examples: list[dict[str, Any]]) -> dict[str, Any]:
         found = []
         for row in examples:
-            asked = {"type": kind, "path": str(rows.parent / row[kind])}
-            named = {"processor_kwargs": options} if options else {}
+            asked, named = {"type": kind, "path": str(rows.parent / row[kind])}, {}
+            if kind == "video":
+                frames, told = load_video(asked["path"], num_frames=FRAMES, backend="pyav")
+                asked = {"type": "video", "video": frames}
+                named = {"processor_kwargs": {"do_sample_frames": False, "video_metadata": [told]}}
+            talk = turns(row, asked)
             found.append(
-                processor.apply_chat_template(
-                    turns(row, asked), tokenize=True, return_dict=True, return_tensors="pt", **named
-                )
+                processor.apply_chat_template(talk, tokenize=True, return_dict=True, return_tensors="pt", **named)
             )
         batch = {}
         fills = {"input_ids": processor.tokenizer.pad_token_id, "attention_mask": 0, "mm_token_type_ids": 0}
@@ -155,7 +155,7 @@ def plain(rows: Path, kind: str, trainer: type, parts: tuple[Any, Any, Family], 
     learning = trainer(
         model=model,
         args=arguments(TrainingArguments, **common),
-        train_dataset=data,
+        train_dataset=lines_of(rows),
         data_collator=collated,
     )
     learning.begin(common["run"])
@@ -181,7 +181,7 @@ def with_trl(rows: Path, parts: tuple[Any, Any, Family], **common: Any) -> None:
     class TimedSFTTrainer(Timed, SFTTrainer):
         """TRL's trainer."""
 
-    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    lines = lines_of(rows)
     message = {"role": Value("string"), "content": Value("string")}
     features = Features({"images": List(Image()), "messages": List(message)})
     columns = {

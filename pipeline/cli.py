@@ -163,6 +163,12 @@ class _Elsewhere(click.Command):
 main.add_command(
     _Elsewhere("train", "train.train_command:train", "Fine-tune a model on a dataset, or go on with a run.")
 )
+main.add_command(
+    _Elsewhere("evaluate", "train.evaluate_command:evaluate", "Ask a model the rows of a split, and score its answers.")
+)
+main.add_command(_Elsewhere("merge", "train.merge_command:merge", "Merge adapters into their model, and prove it."))
+main.add_command(_Elsewhere("generate", "train.generate_command:generate", "Ask a model about pictures and videos."))
+main.add_command(_Elsewhere("chat", "train.chat_command:chat", "Talk with a model about pictures and videos."))
 
 
 @main.command()
@@ -258,19 +264,32 @@ def validate(target: Path, *, yes: bool, **options: Any) -> None:
 @click.option("--key", metavar="COLUMN", help="The column that says which row is which; left out: id.")
 @click.option("--force-invalid", is_flag=True, help="Push although validate finds errors; the commit says so.")
 @click.option("--kind", type=click.Choice(["dataset", "model"]), help="What it is; left out: looked at.")
+@click.option("--base-id", metavar="OWNER/NAME", help="A run: the name of its base model, where that was a folder.")
+@click.option("--dataset-id", metavar="HUB:OWNER/NAME", help="A run: where its rows are published, if they were here.")
+@click.option("--license", help="A run: the licence of the model, as a hub names it; or in the front matter of --card.")
+@click.option("--card", type=click.Path(path_type=Path), help="A run: Markdown that you wrote for the model's card.")
 @build_options
 def publish(source: Path, **options: Any) -> None:
     """Publish a dataset or a model: a plan first, then one atomic push, then the proof that it is there.
 
-    SOURCE is a recipe file (its dataset is built and proved first), a dataset folder, or a folder with a model and its
-    card. Without --yes nothing is changed. Readers see what was there before or what is there after, never half.
+    SOURCE is a recipe file (its dataset is built and proved first), a dataset folder, a folder with a model and its
+    card, or a run's folder: its best checkpoint, or what is named of it (best, last, merged), gets a card and is
+    checked. Without --yes nothing is changed. Readers see what was there before or what is there after, never half.
     Tokens come from HF_TOKEN, MODELSCOPE_API_TOKEN, or where the hubs' own logins stored them.
     Exit code 0: done, or planned; 1: validate finds errors; 2: a mistake in the command; 3: it could not be pushed.
     """
     _begin()
+    from pipeline.errors import UsageError
     from pipeline.publish_command import run_publish
 
-    text, code = run_publish(source, **options)
+    of_run = {name: options.pop(name) for name in ("base_id", "dataset_id", "license", "card")}
+    runs = [source / "run.json", source.absolute().parent / "run.json", *source.glob("*/run.json")]
+    if any(path.is_file() for path in runs):
+        text, code = import_module("train.publish_model").publish_run(source, **of_run, **options)
+    elif named := [name.replace("_", "-") for name, value in of_run.items() if value is not None]:
+        raise UsageError(f"--{named[0]} goes with a run's folder", hint="a dataset or a model has its own card")
+    else:
+        text, code = run_publish(source, **options)
     _say(text)
     if code:
         sys.exit(code)

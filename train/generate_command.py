@@ -14,6 +14,7 @@ from train.model_options import changed_media, media_options, model_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.errors import RowRejected
     from train.evaluation.asked_model import AskedModel
     from train.evaluation.media_file import MediaFile, Shown
     from train.example import Encoded
@@ -69,6 +70,7 @@ def run_generate(
     Raises:
         ShardwrightError: there is no such model or input.
     """
+    from pipeline.errors import RowRejected
     from pipeline.printable import escaped
     from train.evaluation.asked_model import asked_model, device_for, opened, quieted
     from train.evaluation.generate import answers_to
@@ -105,7 +107,7 @@ def run_generate(
             waiting.clear()
 
         for file, encoded in _questions(files, asked, shown, prompt=prompt, system=system):
-            if isinstance(encoded, Exception):
+            if isinstance(encoded, RowRejected):
                 failed += 1
                 if waiting:
                     answer()
@@ -121,7 +123,7 @@ def run_generate(
 
 def _questions(
     files: list[MediaFile], asked: AskedModel, shown: Shown, *, prompt: str, system: str
-) -> Iterator[tuple[MediaFile, Any]]:
+) -> Iterator[tuple[MediaFile, Encoded | RowRejected]]:
     """Yield each file as a prompt, or as the RowRejected that says why it cannot be asked about."""
     from pipeline.errors import RowRejected
     from train.evaluation.media_file import decoded, looked_at
@@ -133,9 +135,8 @@ def _questions(
         try:
             with working_on(str(file.path)):
                 medium = decoded(file, record, shown)
-                turns = (Turn(role="user", parts=(medium, prompt)),)
-                if system:
-                    turns = (Turn(role="system", parts=(system,)), *turns)
+                first = (Turn(role="system", parts=(system,)),) if system else ()
+                turns = (*first, Turn(role="user", parts=(medium, prompt)))
                 yield file, asked.family.prompt(asked.processor, Example(row=row, turns=turns))
         except RowRejected as error:
             yield file, error

@@ -149,9 +149,9 @@ class EvaluateSpec(Strict):
     circular: bool = False
     """choices: rows with the same id are one question in several orders of its options."""
     options: str | list[str] | None = None
-    """choices: the column of a row's options, or the columns of each letter; left out: `options`, `choices`, or A, B, …"""
+    """choices: the column of a row's options, or those of each letter; left out: `options`, `choices`, or A, B, …"""
     answers: str | None = None
-    """short_answer: the column of what people answered; left out: `answers`, and where there is none the true answer."""
+    """short_answer: the column of what people answered; left out: `answers`, else the true answer."""
     rows: Count | None = None
     """So many rows only, drawn with the seed."""
     max_new_tokens: Count = 256

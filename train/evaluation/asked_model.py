@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -19,7 +20,7 @@ from train.example import TrainError
 from train.families.registry import families, family_for
 from train.models.adapters import CONFIG, read_adapters
 from train.models.load import family_of, load_model, load_processor, model_folder
-from train.runs.identity import DECIDING
+from train.runs.identity import DECIDING, model_fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ class AskedModel:
     part: str = ""
     """What of the run it is: `best`, `last` or `merged`."""
 
-    @property
+    @functools.cached_property
     def positions(self) -> int | None:
         """Tokens that it has positions for."""
         from transformers import AutoConfig
@@ -101,6 +102,12 @@ def asked_model(name: str, *, revision: str | None = None) -> AskedModel:
         whole = _whole(folder, title, family=settings.family)
         return replace(whole, attention=settings.attention, run=run, part=folder.resolve().name)
     base = on_disk(run.base_model(), run.base_commit)
+    known = run.told.get("same", {}).get("model")
+    if known and known != model_fingerprint(base):
+        raise TrainError(
+            f"the model in {base} is not the one that {run.name} began with, so its adapters would be for another",
+            hint="bring back the model that run.json names",
+        )
     whole = _whole(base, title, family=settings.family, processor=folder)
     quantise = settings.method == "qlora"
     whole = replace(whole, adapter=folder, quantise=quantise)

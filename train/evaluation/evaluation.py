@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from train.evaluation.asked_model import AskedModel
     from train.settings import EvaluateSpec
 
+__all__ = ["Evaluation", "Wanted", "evaluate", "evaluate_run", "task_of"]
+
 NONE = "none"
 """The name of no baseline."""
 

@@ -2,7 +2,7 @@
 
 run.json     "model", "commit"   the model it began with: `owner/name` and its commit, or a folder of this machine
              "dataset"           name, and commit or manifest
-             "places"            {"settings": folder, "dataset": folder, "recipe": file or null}, of this machine
+             "places"            {"settings": folder, "dataset": folder, "model": folder, "recipe": file or null}
              "media"             ["image", "video"]
 config.yaml  the settings; paths in it start at the folder "settings"
 best/ last/  checkpoints; merged/ is a model into which adapters were merged

@@ -63,7 +63,9 @@ def _decoded(data: bytes, size: tuple[int, int]) -> np.ndarray:
             if image.format in ("JPEG", "MPO"):
                 # whichever way it is turned
                 image.draft(None, (_MARGIN * max(size), _MARGIN * max(size)))
-            picture = _rgb(ImageOps.exif_transpose(image))
+            ImageOps.exif_transpose(image, in_place=True)
+            picture = _rgb(image)
+            picture.load()
     if picture.size != size:
         picture = picture.resize(size, Image.Resampling.BICUBIC)
     # a copy, since what Pillow lends cannot be written to, which torch does not like
@@ -77,7 +79,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     elif "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def encoded_frames(frames: Iterable[np.ndarray], picture: Picture) -> list[bytes]:

@@ -26,6 +26,7 @@ from pipeline.workspace import read_json, write_json
 from train.example import TrainError
 from train.families.family import IGNORED
 from train.runs.planned_batches import loader
+from train.runs.run_folder import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -309,6 +310,9 @@ class RunTrainer(Trainer):
         self.processor.save_pretrained(saved)
         for name in ("README.md", "training_args.bin"):
             (saved / name).unlink(missing_ok=True)
+        # the Trainer notes where it wrote the best one; here that is always `best`
+        self.state.best_model_checkpoint = None
+        write_json(saved / STATE, {**read_json(saved / STATE), "best_model_checkpoint": None})
         told = read_json(saved / ADAPTER)
         if isinstance(told, dict):
             write_json(saved / ADAPTER, told | self.base_model)

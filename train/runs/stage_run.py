@@ -384,6 +384,7 @@ def _train(stage: Stage, prepared: _Prepared, stack: ExitStack) -> Outcome:
     trainer.train(resume_from_checkpoint=str(folder.last) if prepared.saved else None)
     machine.wait()
     if main:
+        folder.tidy()
         write_curves(folder.metrics, folder.curves)
     done = trainer.state.global_step
     return Outcome(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pipeline.report import Display
     from pipeline.run import Folders
-    from train.evaluation.evaluation import Evaluation
+    from train.evaluation.evaluation_report import Evaluation
     from train.runs.dataset_place import DatasetPlace
     from train.runs.ready_model import ModelPlace
     from train.runs.stage_run import Outcome
