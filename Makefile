@@ -58,7 +58,7 @@ fix: .venv/.made-dev ## mend what the linter and the formatter can
 	$(BIN)/ruff format
 
 bench: .venv/.made-dev ## measure against the peers, in the same run
-	for job in rows_to_parquet images_to_shards clips_to_shards rebuild archives validate_footers validate_images publishing; do $(BIN)/python benchmarks/$$job.py || exit 1; done
+	for job in rows_to_parquet images_to_shards clips_to_shards rebuild archives validate_footers validate_images publishing feeding; do $(BIN)/python benchmarks/$$job.py || exit 1; done
 
 .venv/.made-fuzz: .venv/.made-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary atheris -c constraints.txt -e '.[dev,fuzz]' || \

@@ -156,11 +156,15 @@ def _global_batch(run: KnownRun) -> str:
     """Say what a step learns from."""
     settings, processes = run.settings, run.told.get("same", {}).get("processes", 1)
     if settings.global_batch_size is not None:
-        return f"{settings.global_batch_size:,} rows"
+        return _rows_in_words(settings.global_batch_size)
     each = processes * (settings.accumulation or 1)
     if settings.batching.samples is not None:
-        return f"{settings.batching.samples * each:,} rows"
+        return _rows_in_words(settings.batching.samples * each)
     return f"up to {(settings.batching.tokens or 0) * each:,} tokens"
+
+
+def _rows_in_words(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
 
 
 def _parameters(run: KnownRun, folder: Path, family: Family) -> tuple[int | None, int | None]:

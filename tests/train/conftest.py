@@ -35,3 +35,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[family]
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def taught(tiny: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of a run whose adapters know a dataset's test rows by heart; not to be written to."""
+    from tests.project import Project
+    from tests.train.taught_run import build_rows, taught_run
+
+    root = tmp_path_factory.mktemp("taught")
+    return taught_run(root / "runs" / "clips", build_rows(Project(root)), tiny("smolvlm"))

@@ -98,8 +98,9 @@ def known_run(path: Path) -> tuple[KnownRun, Path] | None:
     if (path / "run.json").is_file():
         run = _read(path)
         return run, run.checkpoint()
-    if path.resolve().name in CHECKPOINTS and (path.resolve().parent / "run.json").is_file():
-        return _read(path.resolve().parent), path
+    above = path.parent if path.name else path.resolve().parent
+    if path.resolve().name in CHECKPOINTS and (above / "run.json").is_file():
+        return _read(above), path
     stages = sorted(one.parent.name for one in path.glob("*/run.json"))
     if stages and not (path / "config.json").is_file():
         allowed = ", ".join(str(path / name) for name in stages)

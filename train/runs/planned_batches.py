@@ -90,8 +90,8 @@ class Encoder:
             # kept rows are shared by all that have the same content, wherever they lie
             return replace(found, row=self.data.ref(number))
         data = thinned.with_frames_halved(halved) or self.data
-        example = data.example(number)
-        with working_on(example.row):
+        with working_on(self.data.ref(number)):
+            example = data.example(number)
             encoded = self.family.encode(self.processor, example)
             if prove:
                 self.family.proved(self.processor, encoded, example)
