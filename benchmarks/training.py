@@ -1,17 +1,19 @@
 """Trainings of one model on the same rows, side by side: ours, transformers' Trainer as articles use it, and TRL's.
 
     python benchmarks/training.py [--shape tiny|small|500m|2b] [--media clips|images] [--method lora|frozen-vision]
-                                  [--rounds 2] [--rows N] [--only REGEX] [--trl PYTHON] [--device cpu|cuda]
+        [--rounds 2] [--rows N] [--only REGEX] [--trl PYTHON] [--device cpu|cuda] [--threads 1]
 
 Every training is a process that goes through all rows once. What is told of its speed is that of its steps without the
-first four, which leaves out everything before them: imports, the model, measured rows, proofs, and what caches cost to
+first two, which leaves out everything before them: imports, the model, measured rows, proofs, and what caches cost to
 build, which `seconds beside` sums up. Each of ours begins with an empty cache folder. PYTHON is one that has TRL.
+On a processor the model has one thread, so that it leaves cores to whatever makes batches, as a GPU would.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
@@ -25,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import measure
 from measure import print_machine, shardwright
 from projects import settle, write_recipe
-from training_models import EVERY, FRAMES, QUESTION, SHAPES, make_model
+from training_models import FRAMES, QUESTION, SHAPES, WARM_UP, make_model
 
 from train.runs.metrics_file import read_metrics
 from train.tiny import CORPUS
@@ -76,7 +78,7 @@ class Speed:
 
 
 def speed_of(run: Path, done: measure.Run) -> Speed:
-    """Return what a training's metrics say of the steps behind the first `EVERY`."""
+    """Return what a training's metrics say of the steps behind the first ones."""
     samples = seconds = waited = total = 0.0
     tokens = before = 0.0
     lines = read_metrics(run / "metrics.jsonl")
@@ -84,13 +86,13 @@ def speed_of(run: Path, done: measure.Run) -> Speed:
         value: Any = line.values
         taken = (value["tokens"] - before) / value["tokens_per_second"]
         total += taken
-        if line.step > EVERY:
+        if line.step > WARM_UP:
             seconds += taken
             tokens += value["tokens"] - before
             samples += value["samples_per_second"] * taken
             waited += value["wait_share"] * taken
         before = value["tokens"]
-    assert seconds, f"{run} has no more than {EVERY} steps: give it more rows"
+    assert seconds, f"{run} has no more than {WARM_UP} steps: give it more rows"
     return Speed(
         samples=samples / seconds,
         tokens=tokens / seconds,
@@ -141,7 +143,7 @@ class Comparison:
             "batching": {"samples": self.shape.samples},
             "epochs": 1,
             "learning_rate": 1e-4,
-            "log_every": EVERY,
+            "log_every": 1,
             "save_every": 1_000_000,
             "report_to": [],
             **said,
@@ -164,6 +166,7 @@ class Comparison:
     def cases(self, trl: str | None) -> list[Training]:
         """Return all of them."""
         tokens = self.longest_batch()
+        packed = {"tokens": tokens, "pack": True}
         found = [self.peer(PLAIN, "plain", sys.executable)]
         found.append(self.peer("the same, with a worker", "plain", sys.executable, workers=1))
         if trl is not None:
@@ -171,21 +174,15 @@ class Comparison:
         found += [
             self.ours("ours"),
             self.ours("ours, no worker", workers=0),
-            self.ours("rows of like length", batching={"samples": self.shape.samples, "by_length": True}),
             self.ours("token budget", batching={"tokens": tokens}),
-            self.ours("packed", batching={"tokens": tokens, "pack": True}),
+            self.ours("packed", batching=packed),
         ]
         if self.column == "video":
             found.append(self.ours("frame cache", frame_cache="jpeg"))
+            found.append(self.ours("packed, frame cache", frame_cache="jpeg", batching=packed))
         found += [
             self.ours("vision cache", vision_cache=True),
-            self.ours("packed, vision cache", vision_cache=True, batching={"tokens": tokens, "pack": True}),
-            self.ours(
-                "packed, vision cache, no worker",
-                vision_cache=True,
-                workers=0,
-                batching={"tokens": tokens, "pack": True},
-            ),
+            self.ours("packed, vision cache", vision_cache=True, batching=packed),
         ]
         return found
 
@@ -249,9 +246,12 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--only", default="", help="names of trainings to measure beside the plain loop")
     parser.add_argument("--trl", help="a Python that has TRL; it takes images only")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, where the model is on the processor")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     asked = parser.parse_args()
     shape, column = SHAPES[asked.shape], {"clips": "video", "images": "image"}[asked.media]
+    if asked.device == "cpu":
+        os.environ["OMP_NUM_THREADS"] = str(asked.threads)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         print_machine()
         rows = asked.rows or shape.rows

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 FRAMES = 8
 """Of each clip."""
 QUESTION = "What is shown?"
-EVERY = 4
-"""Steps of a line of metrics.jsonl. The first of these lines are left out: all is warm behind them."""
+WARM_UP = 2
+"""Steps that are left out: all is warm behind them."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +106,14 @@ SHAPES = {
     "tiny": Shape("smolvlm", rows=320, samples=8),
     "small": Shape(
         "smolvlm",
-        rows=64,
+        rows=48,
         samples=4,
         make=_smolvlm(
             192,
-            {"hidden_size": 320, "intermediate_size": 1280, "num_hidden_layers": 5, "num_attention_heads": 5},
+            {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 5, "num_attention_heads": 4},
             {
-                **{"hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 12, "vocab_size": 8192},
-                **{"num_attention_heads": 6, "num_key_value_heads": 2},
+                **{"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 10, "vocab_size": 8192},
+                **{"num_attention_heads": 5, "num_key_value_heads": 5},
             },
             most=768,
         ),

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from training_models import EVERY, FRAMES, QUESTION
+from training_models import FRAMES, QUESTION
 
 from train.torchvision_ops import ensure_torchvision
 
@@ -100,7 +100,7 @@ def arguments(kind: type, run: Path, samples: int, workers: int, device: str, **
         learning_rate=1e-4,
         bf16=device == "cuda",
         use_cpu=device == "cpu",
-        logging_steps=EVERY,
+        logging_steps=1,
         save_strategy="no",
         dataloader_num_workers=workers,
         dataloader_pin_memory=False,

@@ -17,6 +17,7 @@ from train.model_options import changed_media, media_options, model_options
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pipeline.media.bounded import BoundedProcesses
     from train.evaluation.asked_model import AskedModel
     from train.evaluation.media_file import Shown
     from train.example import Medium, Turn
@@ -67,6 +68,7 @@ def run_chat(
     Raises:
         ShardwrightError: there is no such model, picture or video.
     """
+    from pipeline.media.bounded import BoundedProcesses
     from train.evaluation.asked_model import asked_model, device_for, opened, quieted
     from train.evaluation.media_file import shown_by
     from train.no_network import no_network
@@ -76,19 +78,21 @@ def run_chat(
     place = device_for(device, precision=precision)
     asked = asked_model(model)
     typed = lines.isatty()
-    talk = Talk(asked, shown_by(asked.run, changed), system=system, max_new_tokens=max_new_tokens, say=_say)
-    for kind, paths in (("image", images), ("video", videos)):
-        for path in paths:
-            talk.show(kind, path)
-    with no_network(), opened(asked, place) as loaded:
-        if typed:
-            with suppress(ImportError):
-                # lines can be mended and come again with it
-                import readline  # noqa: F401
-            _say("\n".join(filter(None, [place.note, HELP])) + "\n")
-        for line in _lines(lines, typed=typed):
-            if not talk.heard(line.strip(), loaded):
-                return
+    shown = shown_by(asked.run, changed)
+    with no_network(), BoundedProcesses(1) as decoders:
+        talk = Talk(asked, shown, decoders, system=system, max_new_tokens=max_new_tokens, say=_say)
+        for kind, paths in (("image", images), ("video", videos)):
+            for path in paths:
+                talk.show(kind, path)
+        with opened(asked, place) as loaded:
+            if typed:
+                with suppress(ImportError):
+                    # lines can be mended and come again with it
+                    import readline  # noqa: F401
+                _say("\n".join(filter(None, [place.note, HELP])) + "\n")
+            for line in _lines(lines, typed=typed):
+                if not talk.heard(line.strip(), loaded):
+                    return
 
 
 @dataclass
@@ -97,6 +101,7 @@ class Talk:
 
     asked: AskedModel
     shown: Shown
+    decoders: BoundedProcesses
     system: str
     max_new_tokens: int
     say: Callable[[str], object]
@@ -148,7 +153,7 @@ class Talk:
         if len(path) > 1 and path[0] == path[-1] and path[0] in "'\"":
             path = path[1:-1]
         file = media_file(Path(path).expanduser(), kind)
-        ((_, record),) = looked_at([file])
+        ((_, record),) = looked_at([file], self.decoders)
         try:
             self.waiting.append(decoded(file, record, self.shown))
         except RowRejected as error:

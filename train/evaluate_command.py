@@ -34,6 +34,9 @@ TASKS = ("caption", "latex", "scores", "choices", "short_answer")
 @click.option("--rows", type=click.IntRange(1), help="So many rows only, drawn with the seed.")
 @click.option("--max-new-tokens", type=click.IntRange(1), help="Tokens of an answer at the most; left out: 256.")
 @click.option(
+    "--max-tokens", type=click.IntRange(1), help="Longer rows are left out; left out: as the run's settings say."
+)
+@click.option(
     "--baseline", metavar="MODEL", help="What it is compared with: base (the default, if known), none, a model."
 )
 @click.option("--batch", type=click.IntRange(1), default=8, show_default=True, help="Rows that are answered at once.")
@@ -63,6 +66,7 @@ def run_evaluate(
     schema: Path | None,
     baseline: str | None,
     batch: int,
+    max_tokens: int | None,
     frames: int | None,
     fps: float | None,
     max_frames: int | None,
@@ -100,6 +104,7 @@ def run_evaluate(
         data=WantedData(data=data, config=config, split=split, schema=schema, changed=changed),
         spec=_spec(model, **task),
         batch=batch,
+        max_tokens=max_tokens,
         device=device,
         precision=precision,
         out=out,

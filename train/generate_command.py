@@ -126,17 +126,20 @@ def _questions(
 ) -> Iterator[tuple[MediaFile, Encoded | RowRejected]]:
     """Yield each file as a prompt, or as the RowRejected that says why it cannot be asked about."""
     from pipeline.errors import RowRejected
+    from pipeline.media.bounded import BoundedProcesses
     from train.evaluation.media_file import decoded, looked_at
     from train.example import Example, RowRef, Turn
     from train.no_network import working_on
 
-    for number, (file, record) in enumerate(looked_at(files)):
-        row = RowRef(number=number, shard=str(file.path), row=0)
-        try:
-            with working_on(str(file.path)):
-                medium = decoded(file, record, shown)
-                first = (Turn(role="system", parts=(system,)),) if system else ()
-                turns = (*first, Turn(role="user", parts=(medium, prompt)))
-                yield file, asked.family.prompt(asked.processor, Example(row=row, turns=turns))
-        except RowRejected as error:
-            yield file, error
+    first = (Turn(role="system", parts=(system,)),) if system else ()
+    with BoundedProcesses(1) as decoders:
+        for number, (file, record) in enumerate(looked_at(files, decoders)):
+            row = RowRef(number=number, shard=str(file.path), row=0)
+            try:
+                with working_on(str(file.path)):
+                    turns = (*first, Turn(role="user", parts=(decoded(file, record, shown), prompt)))
+                    found = asked.family.prompt(asked.processor, Example(row=row, turns=turns))
+            except RowRejected as error:
+                yield file, error
+                continue
+            yield file, found

@@ -160,7 +160,7 @@ def _plain(report: MergeReport) -> dict[str, Any]:
 def _told(report: MergeReport, asked: AskedModel, found: OpenedRows) -> str:
     """Return the proof for people."""
     lines = [
-        f"merged: {asked.title} into {asked.base.name}",
+        f"merged: {asked.title}",
         f"  weights   {report.weights:,} tensors, the names of the base model's and no other, {report.dtype}",
         f"  merged    {_apart(report.merged)}, in float32 beside the adapters",
         f"  written   {_apart(report.written)}, loaded by a fresh process as {report.dtype}, every weight to the bit",

@@ -16,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.workspace import read_json
 from train.evaluation.comparison import compare
 from train.evaluation.evaluation_report import PREDICTIONS, REPORT
-from train.evaluation.known_run import MERGED, is_adapter, known_run
+from train.evaluation.known_run import MERGED, is_adapter
 from train.evaluation.predictions import AFTER, BEFORE, read_predictions
 from train.evaluation.scores import scores_from_json
 from train.example import TrainError
@@ -58,16 +58,14 @@ def base_of(run: KnownRun, *, whole: bool, named: str | None = None) -> Base:
         if not is_repository(name):
             raise UsageError(f"--base-id is {named!r}", allowed="owner/name, or owner/name@revision")
         return Base(name=name, revision=revision)
-    began_with = run.base_model()
-    if run.base_commit is not None:
-        return Base(name=str(run.told["model"]), revision=run.base_commit)
-    before = known_run(Path(began_with)) if Path(began_with).is_dir() else None
-    if before is not None and whole:
-        return base_of(before[0], whole=True)
+    first = run.first_stage() if whole else run
+    if first.base_commit is not None:
+        return Base(name=str(first.told["model"]), revision=first.base_commit)
     hint = "say under which name others have it: --base-id owner/name"
-    if before is not None:
+    if run.first_stage() is not run and not whole:
         hint = f"publish the merged model (shardwright merge {run.folder.path}), or {hint}"
-    raise UsageError(f"{run.name} began with the model in the folder {began_with}, which others do not have", hint=hint)
+    what = f"{first.name} began with the model in the folder {first.base_model()}, which others do not have"
+    raise UsageError(what, hint=hint)
 
 
 def facts_of(

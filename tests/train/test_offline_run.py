@@ -110,7 +110,9 @@ def test_the_training_itself_may_not_ask(tiny: Callable[[str], Path], tmp_path: 
 
     def ask(line: str) -> None:
         if line.startswith("step 1 of"):
-            socket.create_connection((NOBODY, 80), timeout=1)
+            with socket.socket() as asking:
+                asking.settimeout(1)
+                asking.connect((NOBODY, 80))
 
     with pytest.raises(NetworkDuringTrainingError, match=NOBODY):
         run_stage(stage_of(settings, tmp_path / "run", tmp_path / "cache", say=ask))

@@ -122,15 +122,19 @@ def baseline_of(model: AskedModel, name: str = BASE) -> AskedModel:
     """
     if name != BASE:
         return asked_model(name)
-    if model.adapter is not None:
-        return replace(model, adapter=None, title=f"the base model, {model.base.name}")
-    if model.run is None:
+    if model.run is None and model.adapter is None:
         raise TrainError(
             f"what {model.title} was trained from is not known, as it belongs to no run",
             hint="name it: --baseline FOLDER or --baseline owner/name; or write --baseline none",
         )
-    base = on_disk(model.run.base_model(), model.run.base_commit)
-    whole = _whole(base, f"the base model, {base.name}", family=model.run.settings.family)
+    if model.run is None:
+        return replace(model, adapter=None, title="the model that the adapters are for")
+    first = model.run.first_stage()
+    base = on_disk(first.base_model(), first.base_commit)
+    title = str(first.told["model"]) if first.base_commit else base.name
+    if base == model.base:
+        return replace(model, adapter=None, title=f"the base model, {title}")
+    whole = _whole(base, f"the base model, {title}", family=first.settings.family)
     # what it is shown is resized as the training had it
     return replace(whole, processor=model.processor, attention=model.attention)
 
@@ -166,7 +170,7 @@ def opened(model: AskedModel, device: Device, *, kept: dict[str, Any] | None = N
         loaded = load_model(
             model.base,
             family=model.family,
-            dtype="bfloat16" if model.quantise and device.dtype == "float32" else device.dtype,
+            dtype=device.dtype,
             attention=model.attention if device.name != "cpu" else "sdpa",
             quantise=model.quantise,
             device=device.name,

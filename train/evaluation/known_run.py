@@ -79,6 +79,11 @@ class KnownRun:
             return str(said)
         return str(self.told.get("model") or self.settings.model)
 
+    def first_stage(self) -> KnownRun:
+        """Return the stage with which the training began, as far as the stages before this one are still there."""
+        before = known_run(Path(self.base_model()))
+        return self if before is None else before[0].first_stage()
+
     @property
     def base_commit(self) -> str | None:
         """The commit of a model of a hub."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.checks.media_endings import kind_of
 from pipeline.errors import RowRejected, UsageError
-from pipeline.media.bounded import BoundedProcesses
 from train.example import Frames, Image
 from train.feed.decoded_image import decoded_image
 from train.feed.decoded_video import decoded_video
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from pipeline.media.bounded import BoundedProcesses
     from pipeline.media.facts import Kind
     from train.evaluation.known_run import KnownRun
 
@@ -109,18 +109,17 @@ def media_file(path: Path, kind: Kind | None = None) -> MediaFile:
     return MediaFile(path, kind)
 
 
-def looked_at(files: Iterable[MediaFile]) -> Iterator[tuple[MediaFile, MediaRecord]]:
+def looked_at(files: Iterable[MediaFile], decoders: BoundedProcesses) -> Iterator[tuple[MediaFile, MediaRecord]]:
     """Yield files with what they are, one after the other; `refused` of a record says why one cannot be used.
 
     Raises:
         ShardwrightError: no process can be started.
     """
-    with BoundedProcesses(1) as decoders:
-        for file in files:
-            (answer,) = decoders.work(JOB, [file], advance=lambda _: None)
-            found = answer.found
-            refused = isinstance(found, RowRejected)
-            yield file, MediaRecord(row=0, position=0, refused=found) if refused else MediaRecord.of(found)
+    for file in files:
+        (answer,) = decoders.work(JOB, [file], advance=lambda _: None)
+        found = answer.found
+        refused = isinstance(found, RowRejected)
+        yield file, MediaRecord(row=0, position=0, refused=found) if refused else MediaRecord.of(found)
 
 
 def decoded(file: MediaFile, record: MediaRecord, shown: Shown) -> Image | Frames:

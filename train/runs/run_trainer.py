@@ -25,6 +25,7 @@ from transformers.trainer_callback import PrinterCallback
 from pipeline.workspace import read_json, write_json
 from train.example import TrainError
 from train.families.family import IGNORED
+from train.models.load import quiet
 from train.runs.planned_batches import loader
 from train.runs.run_folder import STATE
 
@@ -97,7 +98,6 @@ class RunTrainer(Trainer):
         """
         self.stopping, self.going_on, self.base_model = stopping, going_on, base_model
         self.processor = processor
-        self.current_row: RowRef | None = None
         self.folder, self.schedule, self.batches, self.evaluated = folder, schedule, batches, evaluated
         self.workers, self._note, self._reject = workers, note, reject
         self._since = _Since()
@@ -115,6 +115,8 @@ class RunTrainer(Trainer):
             callbacks=[_Steps(self), *callbacks],
         )
         self.remove_callback(PrinterCallback)
+        # some classes say that they do not, for the sake of older ways of computing it; `prove_loss` has looked
+        self.model_accepts_loss_kwargs = True
 
     # batches
 
@@ -159,8 +161,6 @@ class RunTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Learn from a batch, and remember its loss until the step ends."""
-        rows = self._rows_of_step[len(self._losses)]
-        self.current_row = rows[0] if rows else None
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
         self._losses.append(loss)
         return loss
@@ -292,7 +292,8 @@ class RunTrainer(Trainer):
         began, step = time.perf_counter(), self.state.global_step
         since = torch.tensor([self._since.tokens], dtype=torch.int64, device=self.args.device)
         self.state.num_input_tokens_seen = self._tokens_seen + int(self.accelerator.reduce(since, reduction="sum"))
-        super()._save_checkpoint(model, trial)
+        with quiet():
+            super()._save_checkpoint(model, trial)
         saved = self.folder.saving / f"checkpoint-{step}"
         # what the next line of metrics.jsonl is the mean of, in part
         begun = {"loss": float(self._tr_loss), "steps": step - self._globalstep_last_logged}

@@ -27,6 +27,7 @@ from train.runs.measure_rows import Measured
 from train.runs.metrics_file import metrics_file
 from train.runs.plan_text import TrainingPlan
 from train.runs.planned_batches import Encoder, PlannedBatches
+from train.runs.prove_loss import prove_loss
 from train.runs.ready_model import ready_model
 from train.runs.rejected_rows import check_rejected, rejected_file
 from train.runs.reporters import Progress, reporters
@@ -178,6 +179,8 @@ def _prepare(stage: Stage, splits: dict[str, Any], notes: list[str]) -> _Prepare
     if machine.main and not stage.dry_run and not folder.lengths.is_file():
         keep_measured(folder, measured)
     rows = measured[settings.data.train]
+    if how.accumulation * machine.ranks > 1:
+        prove_loss(model, learnt.joined(_first(learnt, rows, 1)))
     if how.pack:
         prove_packing(model, known.family, _first(learnt, rows, PROOF))
     schedule = schedule_of(rows, settings, how=how, ranks=machine.ranks)
