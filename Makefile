@@ -7,7 +7,7 @@ SECONDS ?= 60
 KILLS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help data validate train publish test test-slow check fix bench fuzz torture clean
+.PHONY: help gpu data validate train publish test test-slow check fix bench fuzz torture clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,10 +34,16 @@ data: .venv/.made ## build the dataset of RECIPE, proved, into out/
 validate: .venv/.made ## prove the dataset of RECIPE again
 	$(BIN)/shardwright validate $(RECIPE) $(OPTIONS)
 
-train: ## fine-tune a model on the dataset (not part of this version yet)
-	@echo "make train: training is not part of this version yet (see CHANGELOG.md)." >&2
-	@echo "  next: make data RECIPE=$(RECIPE), and load the result with datasets.load_dataset" >&2
-	@exit 2
+# Fetching torch takes minutes, so a missing GPU is told before it.
+gpu:
+	@if [ "$(DEVICE)" != cpu ] && ! ls /dev/nvidia0 /dev/dxg >/dev/null 2>&1; then \
+	  echo "make train: a model is trained on a GPU, and there is none here." >&2; \
+	  echo "  next: make train DEVICE=cpu MODEL=tiny tries the whole stage with a tiny model in two minutes" >&2; \
+	  echo "  next: make train DEVICE=cpu trains on the processor, which is slow" >&2; exit 2; fi
+
+train: gpu .venv/.made-train ## fine-tune a model on the dataset of RECIPE; CONFIG=train/configs/….yaml, DEVICE=cpu, MODEL=tiny
+	$(BIN)/shardwright train $(or $(CONFIG),$(RECIPE)) --device $(or $(DEVICE),auto) \
+	  $(if $(MODEL),--model $(MODEL)) $(if $(FAMILY),--family $(FAMILY)) $(OPTIONS)
 
 publish: .venv/.made ## plan a push of the dataset of RECIPE to the places it names; OPTIONS=--yes does it
 	$(BIN)/shardwright publish $(RECIPE) $(OPTIONS)

@@ -85,7 +85,7 @@ class DataSpec(Strict):
     """Evaluate on so many rows only, drawn with the seed."""
     table: str | None = Field(default=None, alias="schema", min_length=1)
     """The schema that says how a row becomes a conversation: `schemas/NAME.yaml`, or a path ending in .yaml; left out:
-    that of the recipe, or what the dataset was built with."""
+    that of the recipe, else a column that holds conversations."""
     conversation: Any = None
     """Or the conversation itself, as a schema has it: a list of turns, or a column that holds messages."""
     id: str | None = None
@@ -247,7 +247,7 @@ class Settings(StageSettings):
     """A whole training."""
 
     model: str = Field(min_length=1)
-    """A model of Hugging Face (`owner/name`), or a folder with one (relative to this file)."""
+    """A folder with a model (relative to this file), or `owner/name` on Hugging Face, or `modelscope:owner/name`."""
     revision: str | None = None
     """A branch, tag or commit; left out: the main branch. The run's record says which commit it was."""
     family: str | None = None

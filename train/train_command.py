@@ -12,11 +12,13 @@ import click
 from pipeline.cli import build_options
 
 if TYPE_CHECKING:
-    from train.runs.stage_run import Outcome
+    from train.runs.stage import Outcome
     from train.settings import Settings
 
 TINY = "tiny"
 """The name of a model that is built on the spot."""
+TINY_RATE = 5e-3
+"""At the rates that suit real models it would learn nothing that could be seen."""
 
 
 @click.command()
@@ -99,12 +101,14 @@ def run_train(
         changed |= {"steps": steps, "epochs": None}
     if model is not None:
         changed |= {"model": model, "revision": None, "family": None}
-    if model == TINY:
-        changed["model"] = str(_tiny(family, cache))
-    settings = settings.model_copy(update=changed)
 
     def say(line: str) -> None:
         click.echo(escaped(line, keep="\n"), err=True)
+
+    if model == TINY:
+        changed |= {"model": str(_tiny(family, cache)), "learning_rate": max(settings.learning_rate, TINY_RATE)}
+        say(f"a tiny model of random weights, which learns at a rate of {changed['learning_rate']:g}")
+    settings = settings.model_copy(update=changed)
 
     trained = run_training(
         Asked(

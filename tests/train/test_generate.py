@@ -14,6 +14,7 @@ from tests.train.tiny_rows import FAMILIES, Rows, loaded, rows
 from train.batching.collate import collate
 from train.evaluation.answer_loss import answer_loss, mean_loss
 from train.evaluation.generate import answers_to, generate_texts, left_padded
+from train.example import TrainError
 from train.families.family import IGNORED
 from train.models.methods import Method, apply_method
 from train.no_network import NetworkDuringTrainingError, no_network
@@ -141,3 +142,18 @@ def test_no_network_while_it_answers(tiny: Callable[[str], Path]) -> None:
 
     with no_network(), pytest.raises(NetworkDuringTrainingError, match=r"train-00000-of-00001\.parquet row 0"):
         list(generate_texts(model, processor, replace(family, call=calling), rows(), max_new_tokens=2))
+
+
+def test_a_full_memory_is_told(learnt: Callable[[str], Rows], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device whose memory is full is an error that says what helps, and the model is left as it was."""
+    model, processor, family, _ = learnt("smolvlm")
+
+    def full(**_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model, "generate", full)
+    own = model.generation_config
+    with pytest.raises(TrainError, match="too small to ask the model 4 rows at once") as error:
+        list(generate_texts(model, processor, family, rows(), max_new_tokens=2, batch=4))
+    assert "--batch" in error.value.hint
+    assert model.generation_config is own

@@ -1,4 +1,4 @@
-"""A training uses no network: the whole stage in a network namespace without a route, and a guard that names the row."""
+"""A training uses no network: the whole stage in a namespace without a route, and a guard that names the row."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def test_the_whole_stage_runs_without_a_network(tmp_path: Path) -> None:
     environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     recipe = ROOT / "recipes" / "sample.yaml"
     done = subprocess.run(
-        [unshare, "-rn", sys.executable, "-m", "pipeline", "train", str(recipe), "--device=cpu", "--model=tiny"]
-        + [*options, "--steps=4", "--offline"],
+        [
+            *(unshare, "-rn", sys.executable, "-m", "pipeline", "train", str(recipe)),
+            *("--device=cpu", "--model=tiny", "--steps=4", "--offline", *options),
+        ],
         capture_output=True,
         text=True,
         check=False,
@@ -74,15 +76,11 @@ class Calling(TrainingData):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_row_that_asks_for_the_network_is_named(
-    workers: int, tiny: Callable[[str], Path], tmp_path: Path
-) -> None:
+def test_a_row_that_asks_for_the_network_is_named(workers: int, tiny: Callable[[str], Path], tmp_path: Path) -> None:
     """In the loader's own processes as in the training's, an attempt ends the training with the row's name."""
     settings = settings_of(tiny("smolvlm"), eight_rows(tmp_path / "rows"), method="lora")
     stage = stage_of(settings, tmp_path / "run", tmp_path / "cache")
-    (data,) = open_splits(
-        stage.place, settings, base=stage.base, cache=stage.cache, display=stage.display
-    ).values()
+    (data,) = open_splits(stage.place, settings, base=stage.base, cache=stage.cache, display=stage.display).values()
     encoder = Encoder(
         data=Calling(data.plan),
         family=stage.known.family,
@@ -121,4 +119,3 @@ def test_the_training_itself_may_not_ask(tiny: Callable[[str], Path], tmp_path: 
         server.bind(("127.0.0.1", 0))
         server.listen()
         asking.connect(server.getsockname())
-

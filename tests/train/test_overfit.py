@@ -1,4 +1,4 @@
-"""Eight real rows learnt by heart, by every family and method where it can, out of a dataset and back from a checkpoint."""
+"""Eight real rows learnt by heart, by every family and method where it can, from a dataset to a checkpoint and back."""
 
 from __future__ import annotations
 
@@ -47,11 +47,12 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return eight_rows(tmp_path_factory.mktemp("eight") / "rows")
 
 
-@pytest.mark.parametrize(("family", "method", "given"), LEARNT, ids=[f"{one}-{two}" for one, two, _ in LEARNT])
+@pytest.mark.parametrize("wanted", LEARNT, ids=[f"{one}-{two}" for one, two, _ in LEARNT])
 def test_eight_rows_are_learnt_by_heart(
-    family: str, method: str, given: dict[str, Any], tiny: Callable[[str], Path], rows: Path, tmp_path: Path
+    wanted: tuple[str, str, dict[str, Any]], tiny: Callable[[str], Path], rows: Path, tmp_path: Path
 ) -> None:
     """The loss goes under 0.05, and the model that is loaded from the checkpoint gives every answer to the letter."""
+    family, method, given = wanted
     cache = rows.parent / "cache"
     once = {"save_every": 10_000, "log_every": 5, "frame_cache": "jpeg"}
     settings = settings_of(tiny(family), rows, method=method, **once, **given)

@@ -80,9 +80,7 @@ def test_a_run_goes_on_where_it_was_interrupted(
     assert third.finished
 
 
-def test_a_killed_run_goes_on_from_its_last_checkpoint(
-    tiny: Callable[[str], Path], rows: Path, tmp_path: Path
-) -> None:
+def test_a_killed_run_goes_on_from_its_last_checkpoint(tiny: Callable[[str], Path], rows: Path, tmp_path: Path) -> None:
     """What came behind the last checkpoint is done once more, and lines of metrics do not stand twice."""
     given = {**METHODS["lora"], "save_every": 3}
     settings, cache = _settings(tiny, rows, given), rows.parent / "cache"

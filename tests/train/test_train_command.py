@@ -1,4 +1,4 @@
-"""The command `train`: from a recipe to a trained model, interrupted and gone on with, and what it says when it cannot."""
+"""The command `train`: from a recipe to a trained model, interrupted, and what it says when it cannot."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 def test_a_recipe_is_trained_on_its_dataset(project: Project) -> None:
-    """A recipe's part `train` learns from the dataset that the recipe builds, with its schema, and answers in the end."""
+    """A recipe's part `train` learns from the dataset that the recipe builds, by its schema, and answers."""
     build_rows(project)
     recipe = yaml.safe_load(project.recipe_path.read_text())
     recipe["train"] = {

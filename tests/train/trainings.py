@@ -22,14 +22,15 @@ from train.runs.dataset_place import dataset_place
 from train.runs.machine import this_machine
 from train.runs.ready_model import known_model, model_place
 from train.runs.run_folder import RunFolder
+from train.runs.stage import Stage
 from train.runs.stage_data import open_splits
-from train.runs.stage_run import Stage, run_stage
+from train.runs.stage_run import run_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from train.runs.stage_run import Outcome
+    from train.runs.stage import Outcome
     from train.settings import Settings
 
 ROWS: tuple[tuple[tuple[str, ...], str | None, str, str], ...] = (

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from train.batching.collate import collate
-from train.evaluation.generate import bare_model
+from train.evaluation.generate import bare_model, memory_errors
 from train.families.family import IGNORED
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def answer_loss(model: Any, encoded: Encoded, family: Family) -> tuple[float, in
     model.eval()
     total = 0.0
     try:
-        with torch.no_grad():
+        with memory_errors(1), torch.no_grad():
             for some in places.split(AT_ONCE):
                 logits = bare(**given, logits_to_keep=some.to(bare.device)).logits[0].float()
                 total += float(cross_entropy(logits, labels[1:][some].to(bare.device), reduction="sum"))

@@ -97,10 +97,11 @@ def asked_model(name: str, *, revision: str | None = None) -> AskedModel:
         return _whole(on_disk(name, revision), name)
     run, folder = found
     settings = run.settings
-    title = f"{run.name} ({folder.name})"
+    part = folder.resolve().name
+    title = f"{run.name} ({part})"
     if not is_adapter(folder):
         whole = _whole(folder, title, family=settings.family)
-        return replace(whole, attention=settings.attention, run=run, part=folder.resolve().name)
+        return replace(whole, attention=settings.attention, run=run, part=part)
     base = on_disk(run.base_model(), run.base_commit)
     known = run.told.get("same", {}).get("model")
     if known and known != model_fingerprint(base):
@@ -111,7 +112,7 @@ def asked_model(name: str, *, revision: str | None = None) -> AskedModel:
     whole = _whole(base, title, family=settings.family, processor=folder)
     quantise = settings.method == "qlora"
     whole = replace(whole, adapter=folder, quantise=quantise)
-    return replace(whole, attention=settings.attention, run=run, part=folder.resolve().name)
+    return replace(whole, attention=settings.attention, run=run, part=part)
 
 
 def baseline_of(model: AskedModel, name: str = BASE) -> AskedModel:

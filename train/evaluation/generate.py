@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import pad
 
 from train.batching.media import media_arguments
+from train.example import TrainError
 from train.no_network import working_on
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ def answers_to(
         max_new_tokens: Tokens of an answer at the most.
         heard: Called with each piece of the text as it comes, where there is one prompt.
         stopping: Asked behind each token whether to end there.
+
+    Raises:
+        TrainError: the device's memory is too small.
     """
     tokenizer = processor.tokenizer
     ends = end_ids(model, tokenizer, family)
@@ -92,7 +96,8 @@ def answers_to(
     inputs = left_padded(prompts, family, pad_id=filler)
     length = inputs["input_ids"].shape[1]
     streamed = _Heard(processor, family, heard) if heard is not None else None
-    with _greedy(model, ends=sorted(ends), filler=filler, max_new_tokens=max_new_tokens) as bare, torch.no_grad():
+    greedy = _greedy(model, ends=sorted(ends), filler=filler, max_new_tokens=max_new_tokens)
+    with memory_errors(len(prompts)), greedy as bare, torch.no_grad():
         given = {name: _placed(own, bare) for name, own in inputs.items()}
         out = bare.generate(**given, streamer=streamed, stopping_criteria=_criteria(stopping))
     return [
@@ -128,6 +133,23 @@ def left_padded(prompts: Sequence[Encoded], family: Family, *, pad_id: int) -> d
 def bare_model(model: Any) -> Any:
     """Return the model inside of what peft wrapped around it; its layers have their adapters all the same."""
     return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+@contextmanager
+def memory_errors(rows: int) -> Iterator[None]:
+    """Turn a device's full memory into an error that says what helps.
+
+    Raises:
+        TrainError: the memory is too small for so many rows.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        many = f"{rows} rows at once" if rows > 1 else "one row"
+        raise TrainError(
+            f"the device's memory is too small to ask the model {many}",
+            hint="take a smaller --batch, fewer --frames, a smaller --longest-side, or --precision bf16",
+        ) from None
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def prove_loss(model: Any, inputs: dict[str, Any]) -> None:
     model.train(training)
     if not abs(2 * divided - mean) <= CLOSE * abs(mean):
         raise TrainError(
-            f"the model's loss is {divided:.5g} where it should be half of {mean:.5g}: it does not count the tokens of a "
-            "whole step, so that several batches cannot make one",
+            f"the model's loss is {divided:.5g} where it should be half of {mean:.5g}: it does not count the tokens of "
+            "a whole step, so that several batches cannot make one",
             hint="let a step be one batch on one device, without `liger`",
         )

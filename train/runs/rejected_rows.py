@@ -86,6 +86,20 @@ def check_rejected(rejected: Sequence[Rejected], rows: int, max_share: float, *,
         raise TrainError(f"none of {_rows(rows)} can be used:\n{told(rejected)}")
 
 
+def stop_if_asked(undecodable: str, failed: Sequence[Rejected]) -> None:
+    """Stop where a row failed, and the settings say to (`undecodable: stop`).
+
+    Raises:
+        TrainError: names the first of the rows.
+    """
+    if failed and undecodable == "stop":
+        first = failed[0]
+        raise TrainError(
+            f"{first.row} of the split {first.split!r} cannot be decoded: {first.message} ({first.code})",
+            hint="mend or remove the row, or write `undecodable: skip`, which leaves such rows out and counts them",
+        )
+
+
 def told(rejected: Sequence[Rejected]) -> str:
     """Return a table of reasons, with the first rows of each by name."""
     lines = []

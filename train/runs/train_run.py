@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from train.evaluation.evaluation_report import Evaluation
     from train.runs.dataset_place import DatasetPlace
     from train.runs.ready_model import ModelPlace
-    from train.runs.stage_run import Outcome
+    from train.runs.stage import Outcome
     from train.settings import Settings
 
 
@@ -69,7 +69,8 @@ def run_training(asked: Asked) -> Trained:
     from train.runs.machine import this_machine
     from train.runs.ready_model import ModelPlace, known_model
     from train.runs.run_folder import RunFolder
-    from train.runs.stage_run import Stage, run_stage
+    from train.runs.stage import Stage
+    from train.runs.stage_run import run_stage
 
     machine = this_machine(asked.device)
     stages = asked.settings.resolved()
