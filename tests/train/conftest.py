@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,25 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+AGAIN = re.compile(
+    r"test_eight_rows_are_learnt_by_heart\[(?!smolvlm-frozen-vision|qwen2_vl-lora)"
+    r"|test_only_the_projector_learns\[internvl"
+    r"|test_a_run_goes_on_where_it_was_interrupted\[(by-length|frozen-vision)"
+    r"|test_what_changes_nothing_may_change|test_a_killed_run_goes_on_from_its_last_checkpoint"
+    r"|test_accumulated_batches_are_one_batch\[(?!smolvlm)"
+    r"|test_an_interrupted_run_is_saved\[15"
+    r"|test_chat_over_a_pipe|test_two_processes_agree_with_one|test_memory_is_flat"
+)
+"""What takes longest: other families and methods, and runs in processes of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave what takes longest to `make test-slow`."""
+    for item in items:
+        if AGAIN.match(item.name) and "train" in item.path.parts:
+            item.add_marker(pytest.mark.slow)
+
 
 if find_spec("torch"):
     import torch
