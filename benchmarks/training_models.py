@@ -71,7 +71,7 @@ def _smolvlm(side: int, vision: dict[str, int], text: dict[str, Any], *, most: i
         tokens = {name: getattr(config.text_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
         shaped = transformers.SmolVLMConfig(
             image_token_id=config.image_token_id,
-            pad_token_id=config.pad_token_id,
+            pad_token_id=processor.tokenizer.pad_token_id,
             scale_factor=4,
             tie_word_embeddings=False,
             vision_config={"image_size": side, "patch_size": 16, **vision},
@@ -106,16 +106,16 @@ SHAPES = {
     "tiny": Shape("smolvlm", rows=320, samples=8),
     "small": Shape(
         "smolvlm",
-        rows=48,
+        rows=32,
         samples=4,
         make=_smolvlm(
-            192,
+            320,
             {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 5, "num_attention_heads": 4},
             {
                 **{"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 10, "vocab_size": 8192},
                 **{"num_attention_heads": 5, "num_key_value_heads": 5},
             },
-            most=768,
+            most=1280,
         ),
     ),
     "500m": Shape(

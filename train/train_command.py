@@ -128,6 +128,8 @@ def run_train(
     )
     code = 130 if trained.outcomes[-1].interrupted else 0
     evaluation = trained.evaluation
+    if not trained.main:
+        return "", code
     if as_json:
         told = {
             "stages": [outcome.as_json() for outcome in trained.outcomes],

@@ -221,7 +221,14 @@ def test_what_a_run_measures(tiny: Callable[[str], Path], rows: Path, tmp_path: 
     assert str(tmp_path / "run") not in whole
 
 
-@pytest.mark.parametrize("family", ["smolvlm", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "internvl"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "smolvlm",
+        "qwen2_5_vl",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("qwen2_vl", "qwen3_vl", "internvl")),
+    ],
+)
 def test_accumulated_batches_are_one_batch(
     family: str, tiny: Callable[[str], Path], rows: Path, tmp_path: Path
 ) -> None:

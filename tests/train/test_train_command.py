@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -135,7 +136,7 @@ def test_a_recipe_that_says_nothing_of_training(project: Project) -> None:
     assert "says nothing of training" in said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_run_is_saved(number: signal.Signals, rows: Path, tmp_path: Path) -> None:
     """The step is finished, a checkpoint is there, exit code 130 says how to go on, and the same command does."""
     config = _config(tmp_path, rows, steps=400, save_every=1000)
@@ -161,6 +162,26 @@ def test_an_interrupted_run_is_saved(number: signal.Signals, rows: Path, tmp_pat
     run = tmp_path / "runs" / "demo"
     assert json.loads((run / "last" / "trainer_state.json").read_text())["global_step"] == steps
     assert 2 <= steps < 400
+
+
+def test_a_model_of_a_hub_is_named_by_its_commit(
+    tiny: Callable[[str], Path], rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of the client's cache it needs no network; record and adapters say which commit of which repository it is."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repo = tmp_path / "hub" / "models--some--model"
+    shutil.copytree(tiny("smolvlm"), repo / "snapshots" / commit)
+    (repo / "refs").mkdir()
+    (repo / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    config = _config(tmp_path, rows, model="some/model", steps=1)
+    code, _, said = _run(config, "--device=cpu", folder=tmp_path)
+    assert code == 0, said
+    run = tmp_path / "runs" / "demo"
+    told = json.loads((run / "run.json").read_text())
+    assert (told["model"], told["commit"]) == ("some/model", commit)
+    adapters = json.loads((run / "last" / "adapter_config.json").read_text())
+    assert (adapters["base_model_name_or_path"], adapters["revision"]) == ("some/model", commit)
 
 
 def test_a_run_of_something_else_is_refused(tiny: Callable[[str], Path], rows: Path, tmp_path: Path) -> None:

@@ -33,10 +33,11 @@ FIELDS = {
     "samples_per_second": "rows a second since the last line",
     "tokens_per_second": "tokens a second since the last line",
     "wait_share": "share of the time since the last line in which the model waited for data, 0 to 1",
+    "peak_memory": "most bytes so far: of the GPU, or of the process",
 }
 """What a line of training says; lines of an evaluation say `step`, `epoch` and numbers that begin with `eval_`."""
-TIMES = ("samples_per_second", "tokens_per_second", "wait_share", "runtime", "steps_per_second")
-"""What depends on the clock, and differs between two runs of one training; so does `eval_` before any of them."""
+TIMES = ("samples_per_second", "tokens_per_second", "wait_share", "runtime", "steps_per_second", "peak_memory")
+"""What depends on the clock or the machine, and differs between two runs of one training; also behind `eval_`."""
 EVALUATION = "eval_"
 _NOT_FINITE = "not_finite"
 

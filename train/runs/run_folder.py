@@ -4,7 +4,7 @@
       lock                held while a training works in it
       run.json            what the run is of: settings, dataset, model, versions; written first
       config.yaml         the settings, resolved, to be read and used again
-      lengths.npz         tokens of each row, so that they are counted once
+      lengths.npz .json   tokens of each row, so that they are counted once, and of which rows they are
       rejected.jsonl      rows that were not learnt from: which, when, the code and the reason
       metrics.jsonl       what was measured
       tensorboard/        the same as events; swanlab/ when it was asked for

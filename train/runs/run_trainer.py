@@ -11,11 +11,8 @@ evaluation     is the loss over all answers' tokens of a split
 from __future__ import annotations
 
 import math
-import resource
-import sys
 import time
 import warnings
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,10 +21,11 @@ from transformers.trainer_callback import PrinterCallback
 
 from pipeline.workspace import read_json, write_json
 from train.example import TrainError
-from train.families.family import IGNORED
 from train.models.load import quiet
+from train.runs.pace import Pace
 from train.runs.planned_batches import loader
 from train.runs.run_folder import STATE
+from train.runs.split_loss import split_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,16 +43,6 @@ if TYPE_CHECKING:
 ADAPTER = "adapter_config.json"
 NAMED = 8
 """Rows that a message names."""
-
-
-@dataclass(slots=True)
-class _Since:
-    """What was measured since the last line."""
-
-    started: float = field(default_factory=time.perf_counter)
-    waited: float = 0.0
-    samples: int = 0
-    tokens: int = 0
 
 
 class RunTrainer(Trainer):
@@ -100,11 +88,8 @@ class RunTrainer(Trainer):
         self.processor = processor
         self.folder, self.schedule, self.batches, self.evaluated = folder, schedule, batches, evaluated
         self.workers, self._note, self._reject = workers, note, reject
-        self._since = _Since()
-        self._tokens_seen = 0
         self._rows_of_step: list[list[RowRef]] = []
         self._losses: list[Tensor] = []
-        self.skipped = 0
         super().__init__(
             model=model,
             args=args,
@@ -115,6 +100,7 @@ class RunTrainer(Trainer):
             callbacks=[_Steps(self), *callbacks],
         )
         self.remove_callback(PrinterCallback)
+        self.pace = Pace(self.args.device, self._summed)
         # some classes say that they do not, for the sake of older ways of computing it; `prove_loss` has looked
         self.model_accepts_loss_kwargs = True
 
@@ -138,16 +124,14 @@ class RunTrainer(Trainer):
         for _ in range(num_batches):
             began = time.perf_counter()
             batch = next(epoch_iterator, None)
-            self._since.waited += time.perf_counter() - began
+            self.pace.waited(began)
             if batch is None:
                 break
             if batch.error is not None:
                 raise batch.error
             if batch.failed:
-                self.skipped += len(batch.failed)
                 self._reject(self.state.global_step + 1, batch.failed)
-            self._since.samples += len(batch.rows)
-            self._since.tokens += batch.tokens
+            self.pace.add(batch)
             self._rows_of_step.append(batch.rows)
             taken.append(batch.inputs)
         return taken, self._get_num_items_in_batch(taken, device)
@@ -188,7 +172,7 @@ class RunTrainer(Trainer):
 
     def begin(self, tokens: int) -> None:
         """Begin to measure, behind so many tokens."""
-        self._tokens_seen, self._since = tokens, _Since()
+        self.pace.begin(tokens)
         if self.going_on is not None:
             self.go_on(self.going_on)
 
@@ -196,8 +180,7 @@ class RunTrainer(Trainer):
         """Tell whether any process was asked to stop: then all save and stop, behind the same step."""
         if self.args.world_size == 1:
             return self.stopping()
-        asked = torch.tensor([int(self.stopping())], device=self.args.device)
-        return int(self.accelerator.reduce(asked, reduction="sum")) > 0
+        return int(self._summed(torch.tensor([int(self.stopping())], device=self.args.device))) > 0
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Add how fast the training is to what the Trainer measures."""
@@ -205,24 +188,14 @@ class RunTrainer(Trainer):
             # what the Trainer sums up in the end, with its own notion of rows
             return
         if "loss" in logs:
-            logs |= self._pace()
+            logs |= self.pace.take()
         super().log(logs, start_time)
         self._note(self.state.global_step, logs)
 
-    def _pace(self) -> dict[str, float]:
-        """Return rows and tokens a second of all processes together, the share of waiting here, and the memory."""
-        since, self._since = self._since, _Since()
-        seconds = time.perf_counter() - since.started
-        counted = torch.tensor([since.samples, since.tokens], dtype=torch.int64, device=self.args.device)
-        samples, tokens = self.accelerator.reduce(counted, reduction="sum").tolist()
-        self._tokens_seen += tokens
-        return {
-            "tokens": self._tokens_seen,
-            "samples_per_second": samples / seconds,
-            "tokens_per_second": tokens / seconds,
-            "wait_share": since.waited / seconds,
-            "peak_memory": peak_memory(self.args.device),
-        }
+    def _summed(self, counted: Tensor) -> Tensor:
+        """Return the sum over all processes."""
+        found: Tensor = self.accelerator.reduce(counted, reduction="sum")
+        return found
 
     # evaluation
 
@@ -236,19 +209,13 @@ class RunTrainer(Trainer):
         assert self.evaluated is not None, "a training without such a split is told never to evaluate"
         began = time.perf_counter()
         model = self._wrap_model(self.model, training=False)
-        was_training = model.training
-        model.eval()
-        total = torch.zeros(3, dtype=torch.float64, device=self.args.device)
-        failed: list[Rejected] = []
-        for batch in loader(self.evaluated, workers=min(self.workers, len(self.evaluated))):
-            if batch.error is not None:
-                raise batch.error
-            failed += batch.failed
-            total += self._loss_of(model, batch)
-        model.train(was_training)
+        with self.compute_loss_context_manager():
+            total, failed = split_loss(
+                model, self.evaluated, workers=self.workers, device=self.args.device, prepared=self._prepare_inputs
+            )
         if failed:
             self._reject(self.state.global_step, failed)
-        loss, tokens, samples = self.accelerator.reduce(total, reduction="sum").tolist()
+        loss, tokens, samples = self._summed(total).tolist()
         if not tokens:
             raise TrainError(
                 "no row of the split that is evaluated on can be decoded", hint="rejected.jsonl names them"
@@ -262,21 +229,8 @@ class RunTrainer(Trainer):
         }
         self.log(metrics)
         self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        # what an evaluation takes is no time of the steps around it
-        self._since.started += seconds
+        self.pace.leave_out(began)
         return metrics
-
-    def _loss_of(self, model: Any, batch: Batch) -> Tensor:
-        """Return the sum of the losses of a batch's tokens, their number, and the number of rows, by their share."""
-        tokens = int((batch.inputs["labels"][..., 1:] != IGNORED).sum())
-        if not tokens:
-            return torch.zeros(3, dtype=torch.float64, device=self.args.device)
-        inputs = self._prepare_inputs(batch.inputs)
-        with torch.no_grad(), self.compute_loss_context_manager():
-            # divided by one: the sum
-            loss = model(**inputs, num_items_in_batch=torch.tensor(1.0, device=self.args.device)).loss
-        counted = torch.tensor([float(loss), tokens, len(batch.rows)], dtype=torch.float64, device=self.args.device)
-        return counted * batch.weight
 
     def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
         """Tell whether these are the best weights so far; they are then saved."""
@@ -290,8 +244,7 @@ class RunTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Write a checkpoint, and move it to its place when it is whole."""
         began, step = time.perf_counter(), self.state.global_step
-        since = torch.tensor([self._since.tokens], dtype=torch.int64, device=self.args.device)
-        self.state.num_input_tokens_seen = self._tokens_seen + int(self.accelerator.reduce(since, reduction="sum"))
+        self.state.num_input_tokens_seen = self.pace.tokens_so_far()
         with quiet():
             super()._save_checkpoint(model, trial)
         saved = self.folder.saving / f"checkpoint-{step}"
@@ -303,8 +256,7 @@ class RunTrainer(Trainer):
             self._complete(saved)
             self.folder.keep(saved, best=self.state.best_global_step == step)
         self.accelerator.wait_for_everyone()
-        # what it takes is no time of the steps around it
-        self._since.started += time.perf_counter() - began
+        self.pace.leave_out(began)
 
     def _complete(self, saved: Path) -> None:
         """Put the processor beside the model; let nothing tell of this machine, and adapters of their model."""
@@ -355,11 +307,3 @@ class _Steps(TrainerCallback):
 def _begun(process: int) -> str:
     """Return the file of a checkpoint that holds what a process has of the next line."""
     return f"begun_line_{process}.json"
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the most bytes that were in use so far: of the GPU, or of this process."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

@@ -15,7 +15,7 @@ from train.runs.interruption import interruptible
 from train.runs.metrics_file import metrics_file
 from train.runs.planned_batches import PlannedBatches
 from train.runs.prepare_stage import prepare
-from train.runs.rejected_rows import rejected_file, stop_if_asked
+from train.runs.rejected_rows import read_rejected, rejected_file, stop_if_asked
 from train.runs.reporters import Progress, reporters
 from train.runs.run_trainer import RunTrainer
 from train.runs.stage import Outcome
@@ -70,10 +70,16 @@ def _train(stage: Stage, prepared: Prepared, stack: ExitStack) -> Outcome:
         if metrics is not None:
             metrics.add(step, {name: value for name, value in measured.items() if isinstance(value, int | float)})
 
+    named = {(line["split"], line["number"]) for line in read_rejected(folder.rejected)}
+    before = len(named)
+
     def reject(step: int, failed: list[Rejected]) -> None:
         stop_if_asked(settings.undecodable, failed)
         for one in failed:
-            rejects.append(one.as_json(step))
+            # a row that does not decode fails in every epoch and every evaluation
+            if (one.split, one.row.number) not in named:
+                named.add((one.split, one.row.number))
+                rejects.append(one.as_json(step))
 
     batches = PlannedBatches(
         prepared.learnt,
@@ -117,6 +123,6 @@ def _train(stage: Stage, prepared: Prepared, stack: ExitStack) -> Outcome:
         steps=done,
         finished=done >= schedule.steps,
         interrupted=done < schedule.steps,
-        skipped=sum(machine.gathered(trainer.skipped)),
+        skipped=sum(machine.gathered(len(named) - before)),
         best_loss=trainer.state.best_metric,
     )

@@ -52,6 +52,8 @@ class Trained:
 
     outcomes: list[Outcome]
     """Of its stages, as far as it came."""
+    main: bool
+    """Is this the process that tells of it?"""
     evaluation: Evaluation | None = None
     """What the trained model answers, where that was asked for."""
 
@@ -109,7 +111,7 @@ def run_training(asked: Asked) -> Trained:
         evaluation = evaluate_run(
             folder.path, cache=asked.folders.cache, device=asked.device, display=asked.display, say=asked.say
         )
-    return Trained(outcomes=outcomes, evaluation=evaluation)
+    return Trained(outcomes=outcomes, main=machine.main, evaluation=evaluation)
 
 
 def _fetched(asked: Asked, settings: Settings, model: ModelPlace | None) -> tuple[DatasetPlace, ModelPlace]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.printable import escaped
 from train.example import TrainError
+from train.models.methods import ADAPTERS
 from train.runs.option_names import OWNED
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def training_arguments(
     passed = dict(settings.arguments)
     if cpu:
         passed.setdefault("dataloader_pin_memory", False)
+    # adapters are used in every batch; a projector is not, where a batch has no media
+    passed.setdefault("ddp_find_unused_parameters", settings.method not in ADAPTERS)
     try:
         arguments = TrainingArguments(
             output_dir=str(saving),
