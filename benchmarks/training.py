@@ -29,7 +29,7 @@ from measure import print_machine, shardwright
 from projects import settle, write_recipe
 from training_models import FRAMES, QUESTION, SHAPES, WARM_UP, make_model
 
-from train.runs.metrics_file import read_metrics
+from train.metrics_file import read_metrics
 from train.tiny import CORPUS
 
 if TYPE_CHECKING:

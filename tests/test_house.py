@@ -128,6 +128,22 @@ def _layer(module: str) -> int:
     return next(number for number, (_, rooms) in enumerate(LAYERS) if first in rooms)
 
 
+ROOMS = ("families", "feed", "batching", "models", "scoring", "pages", "runs", "evaluation")
+"""The rooms of `train`, from the ground up; modules beside them are words that all may use, or commands on top."""
+
+
+def test_rooms_of_training_build_on_each_other() -> None:
+    """No room of `train` imports one that stands above it."""
+    for path in sorted((ROOT / "train").rglob("*.py")):
+        room = path.relative_to(ROOT / "train").parts[0]
+        if room not in ROOMS:
+            continue
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[0] == "train" and len(parts) > 1 and parts[1] in ROOMS:
+                assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{path.relative_to(ROOT)} imports {name}"
+
+
 def test_imports_go_one_way() -> None:
     """No module imports a higher layer, every module has a layer, and pipeline never imports train."""
     for path in _modules():

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.printable import escaped
 from train.card_usage import frames_in_words, usage
-from train.evaluation.comparison import Comparison
-from train.evaluation.scores import in_words, title_of
-from train.runs.metrics_file import EVALUATION, series
-from train.runs.smoothing import WEIGHT, smoothed
+from train.metrics_file import EVALUATION, series
+from train.pages.smoothing import WEIGHT, smoothed
+from train.scoring.comparison import Comparison
+from train.scoring.scores import in_words, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -138,7 +138,7 @@ def _spec(
         UsageError: an option of a task, and no task.
     """
     from pipeline.errors import UsageError
-    from train.evaluation.known_run import known_run
+    from train.runs.known_run import known_run
     from train.settings import EvaluateSpec
 
     given: dict[str, Any] = {

@@ -22,7 +22,7 @@ import yaml
 from pipeline.card_text import CardText, join_card, split_card
 from pipeline.errors import Mistake, RecipeError
 from train.card_facts import cell, facts_text
-from train.evaluation.scores import title_of
+from train.scoring.scores import title_of
 
 if TYPE_CHECKING:
     from train.model_facts import ModelFacts

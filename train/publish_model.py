@@ -19,18 +19,18 @@ from pipeline.publish.target import parse_target
 from pipeline.publish_command import run_publish
 from pipeline.workspace import TEMPORARY, disk_errors, read_json, write_bytes, write_json
 from train.evaluation.asked_model import quieted
-from train.evaluation.known_run import is_adapter, known_run
 from train.model_card import model_card
 from train.model_folder import check_model_folder
 from train.models.adapters import CONFIG
 from train.run_facts import base_of, facts_of
+from train.runs.known_run import is_adapter, known_run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from train.evaluation.known_run import KnownRun
     from train.families.family import Family
     from train.run_facts import Base
+    from train.runs.known_run import KnownRun
 
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 

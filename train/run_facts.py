@@ -14,24 +14,24 @@ from safetensors import safe_open
 from pipeline.checks.hub_files import hub_target
 from pipeline.errors import UsageError
 from pipeline.workspace import read_json
-from train.evaluation.comparison import compare
 from train.evaluation.evaluation_report import PREDICTIONS, REPORT
-from train.evaluation.known_run import MERGED, is_adapter
-from train.evaluation.predictions import AFTER, BEFORE, read_predictions
-from train.evaluation.scores import scores_from_json
 from train.example import TrainError
+from train.metrics_file import read_metrics, series
 from train.model_facts import DataFacts, ModelFacts, is_repository
 from train.models.methods import LEARNING
 from train.models.parts import part_of
-from train.runs.metrics_file import read_metrics, series
+from train.runs.known_run import MERGED, is_adapter
 from train.runs.rejected_rows import read_rejected
 from train.runs.run_folder import STATE
+from train.scoring.comparison import compare
+from train.scoring.predictions import AFTER, BEFORE, read_predictions
+from train.scoring.scores import scores_from_json
 
 if TYPE_CHECKING:
-    from train.evaluation.comparison import Comparison
-    from train.evaluation.known_run import KnownRun
-    from train.evaluation.scores import Scores
     from train.families.family import Family
+    from train.runs.known_run import KnownRun
+    from train.scoring.comparison import Comparison
+    from train.scoring.scores import Scores
 
 TRIED = 20
 """Predictions from which the prompt of the card's program is taken."""

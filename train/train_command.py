@@ -87,7 +87,7 @@ def run_train(
     from pipeline.printable import escaped
     from pipeline.report import display_for
     from pipeline.run import Folders
-    from train.runs.train_run import Asked, run_training
+    from train.train_run import Asked, run_training
 
     settings, recipe = _read(source, dataset=dataset)
     changed: dict[str, Any] = {}

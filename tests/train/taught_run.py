@@ -11,11 +11,11 @@ import torch
 from pipeline.report import Quiet
 from tests.project import MEDIA, Project
 from train.batching.collate import collate
-from train.evaluation.known_run import places_of
 from train.models.load import load_model
 from train.models.methods import Method, apply_method
 from train.runs.dataset_place import DatasetPlace, open_split
 from train.runs.identity import settings_yaml, versions
+from train.runs.known_run import places_of
 from train.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.runs.curves import curves, write_curves
-from train.runs.metrics_file import Measured, metrics_file
-from train.runs.smoothing import smoothed
+from train.metrics_file import Measured, metrics_file
+from train.pages.curves import curves, write_curves
+from train.pages.smoothing import smoothed
 
 if TYPE_CHECKING:
     from pathlib import Path

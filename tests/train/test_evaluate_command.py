@@ -20,7 +20,7 @@ from tests.train.taught_run import CLIPS, PICTURES, QUESTION, taught_run
 from train.evaluation import asked_model, evaluate_rows
 from train.evaluation.asked_rows import prompt_of
 from train.evaluation.evaluation import evaluate_run
-from train.evaluation.predictions import read_predictions
+from train.scoring.predictions import read_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

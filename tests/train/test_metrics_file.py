@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pipeline.errors import WorkspaceError
 from train.example import TrainError
 from train.line_file import json_line, opened, read_lines
-from train.runs.metrics_file import Measured, metrics_file, read_metrics, series
+from train.metrics_file import Measured, metrics_file, read_metrics, series
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from train.runs.metrics_file import MetricsFile
+    from train.metrics_file import MetricsFile
 
 
 def _steps(file: MetricsFile, first: int, last: int, pace: float) -> None:
@@ -70,7 +70,7 @@ def test_a_line_is_there_at_once(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from train.runs.metrics_file import metrics_file\n"
+        "from train.metrics_file import metrics_file\n"
         "with metrics_file(Path(sys.argv[1])) as file:\n"
         "    file.add(1, {'loss': 2.5})\n"
         "    os._exit(9)\n"

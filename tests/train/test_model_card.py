@@ -14,15 +14,15 @@ from huggingface_hub import ModelCard
 from pipeline.card_text import split_card, split_front_matter
 from pipeline.errors import RecipeError, UsageError
 from train.card_usage import frames_in_words
-from train.evaluation.comparison import compare
-from train.evaluation.scores import ScoredRow, Scores, TaskSpec
-from train.evaluation.tasks import evaluate_texts
 from train.example import RowRef, TrainError
+from train.metrics_file import Measured
 from train.model_card import model_card
 from train.model_facts import DataFacts, ModelFacts
 from train.model_folder import check_model_folder
-from train.runs.metrics_file import Measured
 from train.safetensors_header import read_tensor_sizes
+from train.scoring.comparison import compare
+from train.scoring.scores import ScoredRow, Scores, TaskSpec
+from train.scoring.tasks import evaluate_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable

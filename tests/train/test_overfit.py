@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.train.trainings import answers, eight_rows, settings_of, trained
+from train.metrics_file import read_metrics, series
 from train.models.load import load_model
 from train.models.parts import part_of
-from train.runs.metrics_file import read_metrics, series
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from train.evaluation.predictions import AFTER, BEFORE, Prediction, add_scores, predictions_file, read_predictions
-from train.evaluation.scores import TaskSpec
-from train.evaluation.tasks import evaluate_texts
 from train.example import RowRef, TrainError
+from train.scoring.predictions import AFTER, BEFORE, Prediction, add_scores, predictions_file, read_predictions
+from train.scoring.scores import TaskSpec
+from train.scoring.tasks import evaluate_texts
 
 if TYPE_CHECKING:
     from pathlib import Path

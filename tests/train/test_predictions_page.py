@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from pipeline.errors import RowRejected
 from pipeline.printable import escaped
-from train.evaluation.comparison import compare
-from train.evaluation.predictions import AFTER, BEFORE, Prediction
-from train.evaluation.scores import ScoredRow, Scores, TaskSpec
-from train.evaluation.tasks import evaluate_texts
 from train.example import Frames, Image, RowRef, TrainError
-from train.runs.metrics_file import Measured
-from train.runs.page_text import LONGEST, difference_block
-from train.runs.predictions_page import PageFacts, Sample, samples_of, worst_first, write_page
-from train.runs.text_difference import differences
-from train.runs.thumbnails import thumbnails
+from train.metrics_file import Measured
+from train.pages.page_text import LONGEST, difference_block
+from train.pages.predictions_page import PageFacts, Sample, samples_of, worst_first, write_page
+from train.pages.text_difference import differences
+from train.pages.thumbnails import thumbnails
+from train.scoring.comparison import compare
+from train.scoring.predictions import AFTER, BEFORE, Prediction
+from train.scoring.scores import ScoredRow, Scores, TaskSpec
+from train.scoring.tasks import evaluate_texts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,14 +12,14 @@ import pytest
 
 from pipeline.errors import WorkspaceError
 from tests.train.trainings import eight_rows, settings_of, stage_of
-from train.runs.metrics_file import read_metrics
+from train.metrics_file import read_metrics
 from train.runs.stage_run import run_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from train.runs.metrics_file import Measured
+    from train.metrics_file import Measured
     from train.settings import Settings
 
 METHODS: dict[str, dict[str, Any]] = {

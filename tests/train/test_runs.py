@@ -20,14 +20,14 @@ from pipeline.run import Folders
 from tests.train.trainings import ROWS, eight_rows, settings_of, stage_of, trained
 from train.batching.plan import Batching
 from train.example import TrainError
+from train.metrics_file import read_metrics, series
 from train.models.load import load_model
 from train.models.parts import part_of
-from train.runs.metrics_file import read_metrics, series
 from train.runs.rejected_rows import read_rejected
 from train.runs.run_folder import RunFolder
 from train.runs.schedule import evaluation_batches, make_schedule
 from train.runs.stage_run import run_stage
-from train.runs.train_run import Asked, run_training
+from train.train_run import Asked, run_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable

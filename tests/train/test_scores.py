@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from train.evaluation.captions import error_rate_of_all, for_exact_match, one_line
-from train.evaluation.choices import option_in
-from train.evaluation.edit_distance import character_error_rate, edit_distance, edits
-from train.evaluation.latex_tokens import latex_text, latex_tokens, unbalanced_braces
-from train.evaluation.numbers_in_text import numbers_in
-from train.evaluation.overlap import bleu, chrf, cutting_of
-from train.evaluation.rank_correlation import ranks, spearman
-from train.evaluation.short_answers import normalised, vqa_accuracy
+from train.scoring.captions import error_rate_of_all, for_exact_match, one_line
+from train.scoring.choices import option_in
+from train.scoring.edit_distance import character_error_rate, edit_distance, edits
+from train.scoring.latex_tokens import latex_text, latex_tokens, unbalanced_braces
+from train.scoring.numbers_in_text import numbers_in
+from train.scoring.overlap import bleu, chrf, cutting_of
+from train.scoring.rank_correlation import ranks, spearman
+from train.scoring.short_answers import normalised, vqa_accuracy
 
 TEXTS = st.text(st.characters(), max_size=60)
 LATEX = st.lists(

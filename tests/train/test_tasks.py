@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.evaluation.comparison import compare
-from train.evaluation.scores import METRICS, Kind, ScoredRow, Scores, TaskSpec, scores_from_json
-from train.evaluation.tasks import evaluate_texts
 from train.example import RowRef, TrainError
+from train.scoring.comparison import compare
+from train.scoring.scores import METRICS, Kind, ScoredRow, Scores, TaskSpec, scores_from_json
+from train.scoring.tasks import evaluate_texts
 
 TEXTS = st.text(st.characters(), max_size=30)
 KINDS = get_args(Kind)

@@ -13,7 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 from tests.train.trainings import CONVERSATION, ROWS, eight_rows
-from train.runs.metrics_file import read_metrics
+from train.metrics_file import read_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable

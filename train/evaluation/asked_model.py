@@ -15,18 +15,18 @@ from pipeline.document import shown
 from pipeline.errors import UsageError
 from pipeline.media.probe import hash_file
 from pipeline.workspace import read_json
-from train.evaluation.known_run import is_adapter, known_run
 from train.example import TrainError
 from train.families.registry import families, family_for
 from train.models.adapters import CONFIG, read_adapters
 from train.models.load import family_of, load_model, load_processor, model_folder
 from train.runs.identity import DECIDING, model_fingerprint
+from train.runs.known_run import is_adapter, known_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from train.evaluation.known_run import KnownRun
     from train.families.family import Family
+    from train.runs.known_run import KnownRun
 
 BASE = "base"
 """The name of the model that adapters, or a run, began with."""

@@ -21,11 +21,11 @@ from train.evaluation.answer_loss import answer_loss, mean_loss
 from train.evaluation.asked_model import opened
 from train.evaluation.asked_rows import MoreOfRows, asked_row, prompt_of
 from train.evaluation.generate import answers_to
-from train.evaluation.predictions import Prediction, add_scores, predictions_file, read_predictions
-from train.evaluation.tasks import evaluate_texts
 from train.no_network import working_on
 from train.runs.measure_rows import ThinnedData, measure_rows
 from train.runs.rejected_rows import Rejected, rejected_file
+from train.scoring.predictions import Prediction, add_scores, predictions_file, read_predictions
+from train.scoring.tasks import evaluate_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from pipeline.report import Display
     from train.evaluation.asked_model import AskedModel, Device
     from train.evaluation.asked_rows import AskedRow
-    from train.evaluation.predictions import PredictionsFile
-    from train.evaluation.scores import Scores, TaskSpec
     from train.example import Encoded
     from train.feed.training_data import TrainingData
     from train.runs.measure_rows import Over
+    from train.scoring.predictions import PredictionsFile
+    from train.scoring.scores import Scores, TaskSpec
 
 VERSION = 1
 """Raised when the same model and rows give other predictions, so that kept ones are not believed."""

@@ -17,8 +17,8 @@ from train.settings import DataSpec, Settings
 
 if TYPE_CHECKING:
     from pipeline.report import Display
-    from train.evaluation.known_run import KnownRun
     from train.feed.training_data import TrainingData
+    from train.runs.known_run import KnownRun
 
 TEST = "test"
 

@@ -11,17 +11,17 @@ from pipeline.errors import UsageError
 from pipeline.workspace import locked
 from train.evaluation.asked_model import BASE, asked_model, baseline_of, device_for
 from train.evaluation.asked_rows import likely_columns
-from train.evaluation.comparison import compare
 from train.evaluation.evaluate_rows import Asking, ask
 from train.evaluation.evaluated_data import WantedData, open_rows
 from train.evaluation.evaluation_report import Evaluation, write_report
-from train.evaluation.known_run import known_run
-from train.evaluation.predictions import AFTER, BEFORE
-from train.evaluation.scores import TaskSpec
 from train.example import TrainError
 from train.no_network import no_network
+from train.runs.known_run import known_run
 from train.runs.rejected_rows import told
 from train.runs.stage_data import wanted_rows
+from train.scoring.comparison import compare
+from train.scoring.predictions import AFTER, BEFORE
+from train.scoring.scores import TaskSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 from pipeline.printable import escaped
 from pipeline.workspace import write_json
 from train.evaluation.evaluate_rows import predictions_of
-from train.evaluation.predictions import AFTER
-from train.evaluation.scores import in_words, title_of
+from train.metrics_file import read_metrics
+from train.pages.predictions_page import PageFacts, samples_of, write_page
 from train.runs.identity import versions
-from train.runs.metrics_file import read_metrics
-from train.runs.predictions_page import PageFacts, samples_of, write_page
 from train.runs.rejected_rows import told
+from train.scoring.predictions import AFTER
+from train.scoring.scores import in_words, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from train.evaluation.asked_model import AskedModel, Device
-    from train.evaluation.comparison import Comparison
     from train.evaluation.evaluate_rows import Asked
-    from train.evaluation.scores import Scores
     from train.example import Frames, Image, RowRef
     from train.feed.training_data import TrainingData
+    from train.scoring.comparison import Comparison
+    from train.scoring.scores import Scores
     from train.settings import EvaluateSpec
 
 REPORT, PAGE, PREDICTIONS, REJECTED = "evaluation.json", "predictions.html", "predictions.jsonl", "rejected.jsonl"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.bounded import BoundedProcesses
     from pipeline.media.facts import Kind
-    from train.evaluation.known_run import KnownRun
+    from train.runs.known_run import KnownRun
 
 JOB = "train.feed.jobs:look_at_file"
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.manifest import fingerprint
 from train.batching.pack import prove_packing
-from train.evaluation.known_run import places_of
 from train.models.memory import estimated_memory
 from train.models.parts import trainable
 from train.models.vision_cache import VisionCache
 from train.runs.identity import same_of, settings_yaml, versions
 from train.runs.kept_features import keep_features
+from train.runs.known_run import places_of
 from train.runs.machine import precision_of
 from train.runs.measure_rows import Measured
 from train.runs.plan_text import TrainingPlan

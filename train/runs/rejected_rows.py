@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.printable import escaped
-from train.evaluation.scores import row_as_json
 from train.example import RowRef, TrainError
 from train.line_file import LineFile, opened, read_lines
+from train.scoring.scores import row_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,10 +9,10 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pipeline.workspace import locked
+from train.metrics_file import metrics_file
 from train.no_network import no_network
-from train.runs.curves import write_curves
+from train.pages.curves import write_curves
 from train.runs.interruption import interruptible
-from train.runs.metrics_file import metrics_file
 from train.runs.planned_batches import PlannedBatches
 from train.runs.prepare_stage import prepare
 from train.runs.rejected_rows import read_rejected, rejected_file, stop_if_asked

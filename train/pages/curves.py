@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.workspace import remove_file, write_bytes
-from train.evaluation.scores import METRICS
-from train.runs.metrics_file import EVALUATION, TIMES, read_metrics, series
-from train.runs.smoothing import WEIGHT, smoothed
+from train.metrics_file import EVALUATION, TIMES, read_metrics, series
+from train.pages.smoothing import WEIGHT, smoothed
+from train.scoring.scores import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from train.runs.metrics_file import Measured
+    from train.metrics_file import Measured
 
 NAMES = ("loss", "learning_rate", "gradient_norm", "evaluation")
 """The pictures, in order."""

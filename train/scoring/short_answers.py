@@ -12,12 +12,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from train.evaluation.scores import Outcome, RowScores, mean
+from train.scoring.scores import Outcome, RowScores, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.evaluation.scores import ScoredRow, TaskSpec
+    from train.scoring.scores import ScoredRow, TaskSpec
 
 _MARKS = ';/[]"{}()=+\\_-><@`,?!'
 _FULL_STOP = re.compile(r"\.(?!\d)")

@@ -6,14 +6,14 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from train.evaluation.edit_distance import character_error_rate, edit_distance
-from train.evaluation.overlap import bleu, chrf, cutting_of
-from train.evaluation.scores import Outcome, RowScores, mean
+from train.scoring.edit_distance import character_error_rate, edit_distance
+from train.scoring.overlap import bleu, chrf, cutting_of
+from train.scoring.scores import Outcome, RowScores, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.evaluation.scores import ScoredRow, TaskSpec
+    from train.scoring.scores import ScoredRow, TaskSpec
 
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")
 _ENDS = ".。．!！"  # noqa: RUF001  full stops of other scripts are meant

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 
 from pipeline.printable import escaped
-from train.runs.text_difference import differences
+from train.pages.text_difference import differences
 
 LONGEST = 8_000
 """Characters of a text that are shown."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from train.evaluation import captions, choices, formulas, number_scores, short_answers
-from train.evaluation.scores import METRICS, Outcome, Scores, finite
+from train.scoring import captions, choices, formulas, number_scores, short_answers
+from train.scoring.scores import METRICS, Outcome, Scores, finite
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from train.evaluation.scores import Kind, ScoredRow, TaskSpec
+    from train.scoring.scores import Kind, ScoredRow, TaskSpec
 
 _TASKS: dict[Kind, Callable[[TaskSpec, Sequence[ScoredRow]], Outcome]] = {
     "caption": captions.score,

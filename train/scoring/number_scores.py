@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from train.evaluation.numbers_in_text import Read, listed, numbers_in
-from train.evaluation.rank_correlation import spearman
-from train.evaluation.scores import Outcome, RowScores, mean
+from train.scoring.numbers_in_text import Read, listed, numbers_in
+from train.scoring.rank_correlation import spearman
+from train.scoring.scores import Outcome, RowScores, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.evaluation.scores import ScoredRow, TaskSpec
+    from train.scoring.scores import ScoredRow, TaskSpec
 
 
 def score(task: TaskSpec, rows: Sequence[ScoredRow]) -> Outcome:

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import RowRejected
 from pipeline.workspace import writing
-from train.evaluation.comparison import Compared
-from train.evaluation.predictions import AFTER, BEFORE
-from train.evaluation.scores import in_words, metric_of, title_of
 from train.example import Frames, TrainError
-from train.runs.page_head import PageFacts, head, picture
-from train.runs.page_style import STYLE
-from train.runs.page_text import difference_block, shown, text_block
-from train.runs.thumbnails import thumbnails
+from train.pages.page_head import PageFacts, head, picture
+from train.pages.page_style import STYLE
+from train.pages.page_text import difference_block, shown, text_block
+from train.pages.thumbnails import thumbnails
+from train.scoring.comparison import Compared
+from train.scoring.predictions import AFTER, BEFORE
+from train.scoring.scores import in_words, metric_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from train.evaluation.predictions import Prediction
     from train.example import Image, RowRef
+    from train.scoring.predictions import Prediction
 
     Media = Callable[[RowRef], Sequence[Image | Frames]]
 

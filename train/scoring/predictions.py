@@ -15,15 +15,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.workspace import writing
-from train.evaluation.scores import ScoredRow, row_as_json
 from train.example import RowRef, TrainError
 from train.line_file import LineFile, json_line, opened, read_lines
+from train.scoring.scores import ScoredRow, row_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from train.evaluation.scores import Scores
+    from train.scoring.scores import Scores
 
 BEFORE, AFTER = "before", "after"
 

@@ -6,16 +6,16 @@ import base64
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from train.evaluation.comparison import Comparison
-from train.evaluation.scores import MAIN, in_words, metric_of, title_of
-from train.runs.curves import curves
-from train.runs.page_text import shown
+from train.pages.curves import curves
+from train.pages.page_text import shown
+from train.scoring.comparison import Comparison
+from train.scoring.scores import MAIN, in_words, metric_of, title_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from train.evaluation.scores import Scores
-    from train.runs.metrics_file import Measured
+    from train.metrics_file import Measured
+    from train.scoring.scores import Scores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,13 +20,13 @@ import re
 import string
 from typing import TYPE_CHECKING
 
-from train.evaluation.captions import for_exact_match
-from train.evaluation.scores import Outcome, RowScores, mean
+from train.scoring.captions import for_exact_match
+from train.scoring.scores import Outcome, RowScores, mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from train.evaluation.scores import ScoredRow, TaskSpec
+    from train.scoring.scores import ScoredRow, TaskSpec
 
 _OPEN, _CLOSE = r"[(\[{\uff08\u3010\u300c]", r"[)\]}\uff09\u3011\u300d]"
 _MARKS = r"[\s*_`\"'\u2018\u2019\u201c\u201d]*"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from train.evaluation.scores import METRICS, in_words, metric_of, title_of
 from train.example import TrainError
+from train.scoring.scores import METRICS, in_words, metric_of, title_of
 
 if TYPE_CHECKING:
-    from train.evaluation.scores import Scores, TaskSpec
+    from train.scoring.scores import Scores, TaskSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from train.evaluation.captions import error_rate_of_all
-from train.evaluation.edit_distance import character_error_rate
-from train.evaluation.latex_tokens import latex_text, latex_tokens, unbalanced_braces
-from train.evaluation.overlap import bleu
-from train.evaluation.scores import Outcome, RowScores, mean
+from train.scoring.captions import error_rate_of_all
+from train.scoring.edit_distance import character_error_rate
+from train.scoring.latex_tokens import latex_text, latex_tokens, unbalanced_braces
+from train.scoring.overlap import bleu
+from train.scoring.scores import Outcome, RowScores, mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from train.evaluation.scores import ScoredRow, TaskSpec
+    from train.scoring.scores import ScoredRow, TaskSpec
 
 
 def score(_: TaskSpec, rows: Sequence[ScoredRow]) -> Outcome:

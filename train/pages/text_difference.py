@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from train.evaluation.edit_distance import edit_distance, edits
+from train.scoring.edit_distance import edit_distance, edits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

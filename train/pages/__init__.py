@@ -1,0 +1,1 @@
+"""Pages: what a run is looked at by, curves and predictions."""

@@ -1,0 +1,1 @@
+"""Scoring: generated texts against true ones, by task; pure functions of texts."""
