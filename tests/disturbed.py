@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 Good = tuple[dict[str, str], set[str]]
 """What an undisturbed build gives: the hashes of what it leaves for others, and the names of all it leaves."""
-KILLS = int(os.environ.get("SHARDWRIGHT_KILLS", "15"))
+KILLS = int(os.environ.get("SHARDWRIGHT_KILLS", "6"))
 """How often a build is killed; `make torture` sets it, and what else is slow looks at it."""
 TORTURE = KILLS >= 100
 SEED = int(os.environ.get("SHARDWRIGHT_SEED", "7"))

@@ -16,6 +16,9 @@ AGAIN = re.compile(
     r"|test_many_small_files_take_few_requests\[model"
     r"|test_it_loads_as_it_does_here\[xet"
     r"|test_killed_while_it_sends\[model"
+    r"|test_killed_at_any_moment\[huggingface with Xet"
+    r"|test_two_releases\[modelscope"
+    r"|test_a_pushed_dataset_loads_as_the_local_one"
 )
 """The second of two ways that are much alike: Git LFS and Xet, datasets and models, the first push and the next."""
 

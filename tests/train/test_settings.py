@@ -1,4 +1,4 @@
-"""What a training's configuration may say: all mistakes at once with their lines, and the five articles' trainings."""
+"""What a training's configuration may say: all mistakes at once with their lines, and the use cases' trainings."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ FIGURES: dict[str, dict[str, Any]] = {
         "learning_rate": 2e-5,
     },
 }
-"""What the articles' trainings were, by file."""
+"""What the use cases' trainings were, by file."""
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
@@ -255,7 +255,7 @@ def test_configs_load(path: Path) -> None:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_configs_have_the_figures_of_the_articles(name: str) -> None:
-    """What the articles say of batches, rates, ranks, epochs and steps is what the files say."""
+    """What is known of batches, rates, ranks, epochs and steps is what the files say."""
     settings = read_settings(ROOT / "train" / "configs" / f"{name}.yaml")
     for key, expected in FIGURES[name].items():
         value: Any = settings
