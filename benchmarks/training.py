@@ -1,4 +1,4 @@
-"""Trainings of one model on the same rows, side by side: ours, transformers' Trainer as articles use it, and TRL's.
+"""Trainings of one model on the same rows, side by side: ours, transformers' Trainer, and TRL's.
 
     python benchmarks/training.py [--shape tiny|small|500m|2b] [--media clips|images] [--method lora|frozen-vision]
         [--rounds 2] [--rows N] [--only REGEX] [--trl PYTHON] [--device cpu|cuda] [--threads 1]
@@ -119,14 +119,15 @@ def make_dataset(folder: Path, column: str, count: int) -> Path:
             text = " ".join(draw.choices(words, k=length))
             rows.write(json.dumps({column: names[number % len(names)], "text": text}) + "\n")
     settle()
-    measure.run(shardwright(write_recipe(folder, column, f"{{{column}: {column}, text: string}}", "rows.jsonl"), folder))
+    recipe = write_recipe(folder, column, f"{{{column}: {column}, text: string}}", "rows.jsonl")
+    measure.run(shardwright(recipe, folder))
     return folder / "out" / column
 
 
 class Comparison:
     """The trainings of one model on one dataset."""
 
-    def __init__(self, folder: Path, column: str, rows: int, shape: Shape, method: str, device: str) -> None:
+    def __init__(self, folder: Path, column: str, rows: int, *, shape: Shape, method: str, device: str) -> None:
         self.folder, self.column, self.shape, self.method, self.device = folder, column, shape, method, device
         self.model = folder / "model"
         self.parameters, self.tower = make_model(shape, self.model, half=device == "cuda")
@@ -166,7 +167,7 @@ class Comparison:
     def cases(self, trl: str | None) -> list[Training]:
         """Return all of them."""
         tokens = self.longest_batch()
-        packed = {"tokens": tokens, "pack": True}
+        budget, packed = {"tokens": tokens}, {"tokens": tokens, "pack": True}
         found = [self.peer(PLAIN, "plain", sys.executable)]
         found.append(self.peer("the same, with a worker", "plain", sys.executable, workers=1))
         if trl is not None:
@@ -174,14 +175,14 @@ class Comparison:
         found += [
             self.ours("ours"),
             self.ours("ours, no worker", workers=0),
-            self.ours("token budget", batching={"tokens": tokens}),
+            self.ours("token budget", batching=budget),
             self.ours("packed", batching=packed),
         ]
         if self.column == "video":
             found.append(self.ours("frame cache", frame_cache="jpeg"))
-            found.append(self.ours("packed, frame cache", frame_cache="jpeg", batching=packed))
         found += [
             self.ours("vision cache", vision_cache=True),
+            self.ours("token budget, vision cache", vision_cache=True, batching=budget),
             self.ours("packed, vision cache", vision_cache=True, batching=packed),
         ]
         return found
@@ -255,7 +256,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         print_machine()
         rows = asked.rows or shape.rows
-        compared = Comparison(Path(scratch), column, rows, shape, asked.method, asked.device)
+        compared = Comparison(Path(scratch), column, rows, shape=shape, method=asked.method, device=asked.device)
         millions = f"{compared.parameters / 1e6:,.1f} million parameters, {compared.tower / 1e6:,.1f} of them see"
         print(f"{asked.shape}, {shape.family}: {millions}; {rows} rows of {asked.media}, {asked.method}\n")
         cases = compared.cases(asked.trl if column == "image" else None)

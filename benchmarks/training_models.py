@@ -91,8 +91,13 @@ def _qwen2_vl_2b(processor: Any, config: Any) -> Any:
     processor.video_processor.size = {"shortest_edge": 128 * area, "longest_edge": 768 * area}
     vision = {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14}
     text = config.text_config.to_dict() | {
-        **{"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "vocab_size": 151_936},
-        **{"num_attention_heads": 12, "num_key_value_heads": 2, "max_position_embeddings": 32_768},
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "vocab_size": 151_936,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32_768,
         "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
         "layer_types": None,
     }
@@ -112,8 +117,12 @@ SHAPES = {
             320,
             {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 5, "num_attention_heads": 4},
             {
-                **{"hidden_size": 320, "intermediate_size": 864, "num_hidden_layers": 10, "vocab_size": 8192},
-                **{"num_attention_heads": 5, "num_key_value_heads": 5},
+                "hidden_size": 320,
+                "intermediate_size": 864,
+                "num_hidden_layers": 10,
+                "vocab_size": 8192,
+                "num_attention_heads": 5,
+                "num_key_value_heads": 5,
             },
             most=1280,
         ),
@@ -126,8 +135,12 @@ SHAPES = {
             512,
             {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
             {
-                **{"hidden_size": 960, "intermediate_size": 2560, "num_hidden_layers": 32, "vocab_size": 49_280},
-                **{"num_attention_heads": 15, "num_key_value_heads": 5},
+                "hidden_size": 960,
+                "intermediate_size": 2560,
+                "num_hidden_layers": 32,
+                "vocab_size": 49_280,
+                "num_attention_heads": 15,
+                "num_key_value_heads": 5,
             },
             most=2048,
         ),

@@ -1,4 +1,4 @@
-"""Trainings as articles have them, to be measured beside ours: transformers' Trainer as it is, and TRL's SFTTrainer.
+"""Trainings as usually written, to be measured beside ours: transformers' Trainer as it is, and TRL's SFTTrainer.
 
     python benchmarks/training_peers.py plain|trl ROWS MODEL KIND METHOD SAMPLES WORKERS DEVICE RUN
 
@@ -23,13 +23,13 @@ from train.torchvision_ops import ensure_torchvision
 
 ensure_torchvision()
 
-import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments
-from transformers.utils import logging
-from transformers.video_utils import load_video
+import torch  # noqa: E402
+from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments  # noqa: E402
+from transformers.utils import logging  # noqa: E402
+from transformers.video_utils import load_video  # noqa: E402
 
-from train.families.family import Family
-from train.families.registry import family_for
+from train.families.family import Family  # noqa: E402, TC001
+from train.families.registry import family_for  # noqa: E402
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -41,11 +41,13 @@ class Timed:
     run: Path
 
     def begin(self, run: Path) -> None:
+        """Begin to count."""
         self.run = run
         run.mkdir(parents=True, exist_ok=True)
         self.started, self.waited, self.samples, self.tokens, self.all_tokens = time.perf_counter(), 0.0, 0, 0, 0
 
     def get_batch_samples(self, *given: Any, **named: Any) -> Any:
+        """Take the batches of a step, and count them and the time it took."""
         began = time.perf_counter()
         found = super().get_batch_samples(*given, **named)  # type: ignore[misc]
         self.waited += time.perf_counter() - began
@@ -55,12 +57,16 @@ class Timed:
         return found
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:  # noqa: ARG002
+        """Write a line of metrics as ours has it."""
         if "loss" not in logs:
             return
         seconds, step = time.perf_counter() - self.started, self.state.global_step  # type: ignore[attr-defined]
         self.all_tokens += self.tokens
         line = {
-            **{"step": step, "loss": logs["loss"], "tokens": self.all_tokens, "wait_share": self.waited / seconds},
+            "step": step,
+            "loss": logs["loss"],
+            "tokens": self.all_tokens,
+            "wait_share": self.waited / seconds,
             "samples_per_second": self.samples / seconds,
             "tokens_per_second": self.tokens / seconds,
             "peak_memory": torch.cuda.max_memory_allocated()
@@ -122,7 +128,7 @@ def turns(row: dict[str, Any], asked: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def plain(rows: Path, kind: str, trainer: type, parts: tuple[Any, Any, Family], **common: Any) -> None:
-    """Train as the article about SmolVLM2 and videos does; Qwen's pixels have no frames to be filled up."""
+    """Train as is usual for SmolVLM2 and videos; Qwen's pixels have no frames to be filled up."""
     model, processor, _ = parts
     media = [model.config.image_token_id, getattr(model.config, "video_token_id", None)]
 
