@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -26,11 +26,14 @@ def character_error_rate(prediction: str, truth: str) -> float:
     return edit_distance(prediction, truth) / len(truth)
 
 
+Kind = Literal["equal", "replace", "delete", "insert"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
     """A run of items that are the same, or that became others."""
 
-    kind: Literal["equal", "replace", "delete", "insert"]
+    kind: Kind
     """`delete`: only in the first; `insert`: only in the second."""
     of_one: slice
     of_other: slice
@@ -42,7 +45,7 @@ def edits(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[Edit]:
 
     return [
         Edit(
-            kind=code.tag,
+            kind=cast("Kind", code.tag),
             of_one=slice(code.src_start, code.src_end),
             of_other=slice(code.dest_start, code.dest_end),
         )
