@@ -314,7 +314,8 @@ def test_archive_of_the_web(tmp_path: Path) -> None:
         place = data.index(members()["pictures/05.png"])
         path.write_bytes(data[:place] + b"!" + data[place + 1 :])
         shutil.rmtree(project.out)
-        with pytest.raises(SourceError, match="changed since it was cached"):
+        # whoever notices puts the object aside, and who reads beside it may find it gone first
+        with pytest.raises(SourceError, match="changed since it was cached|cannot be read any more"):
             project.build(offline=True)
         assert not path.exists()
         project.build()
