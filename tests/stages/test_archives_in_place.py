@@ -315,7 +315,7 @@ def test_archive_of_the_web(tmp_path: Path) -> None:
         path.write_bytes(data[:place] + b"!" + data[place + 1 :])
         shutil.rmtree(project.out)
         # whoever notices puts the object aside, and who reads beside it may find it gone first
-        with pytest.raises(SourceError, match="changed since it was cached|cannot be read any more"):
+        with pytest.raises(SourceError, match=r"changed since it was cached|cannot be read any more"):
             project.build(offline=True)
         assert not path.exists()
         project.build()
