@@ -6,7 +6,9 @@
 Every training is a process that goes through all rows once. What is told of its speed is that of its steps without the
 first two, which leaves out everything before them: imports, the model, measured rows, proofs, and what caches cost to
 build, which `seconds beside` sums up. Each of ours begins with an empty cache folder. PYTHON is one that has TRL.
-On a processor the model has one thread, so that it leaves cores to whatever makes batches, as a GPU would.
+On a processor the model has one thread, so that it leaves cores to whatever makes batches, as a GPU would. `processor s
+a row` is what the training process itself used, its workers beside it; where others use the machine too, it says more
+than the clock.
 """
 
 from __future__ import annotations
@@ -20,20 +22,20 @@ import shutil
 import statistics
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import measure
 from measure import print_machine, shardwright
 from projects import settle, write_recipe
-from training_models import FRAMES, QUESTION, SHAPES, WARM_UP, make_model
+from training_models import FRAMES, QUESTION, SHAPES, make_model
+from training_speed import Training, measured
 
-from train.metrics_file import read_metrics
 from train.tiny import CORPUS
 
 if TYPE_CHECKING:
     from training_models import Shape
+    from training_speed import Speed
 
 MEDIA = Path(__file__).parent.parent / "tests" / "data" / "media"
 PEERS = Path(__file__).parent / "training_peers.py"
@@ -47,61 +49,6 @@ PICTURES = (
     *("xmp_tags_orientation.png", "pil_sample_cmyk.jpg", "transparent.webp"),
 )
 PLAIN = "plain Trainer"
-
-
-@dataclass(frozen=True)
-class Training(measure.Case):
-    """A training to measure."""
-
-    run: Path = Path()
-    """Its folder, in which metrics.jsonl is."""
-
-
-@dataclass(frozen=True)
-class Speed:
-    """How fast a training was behind its first lines."""
-
-    samples: float
-    """A second."""
-    tokens: float
-    """A second, padding not counted."""
-    per_row: float
-    """Tokens of a row."""
-    waiting: float
-    """Share of the time in which the model waited for a batch."""
-    memory_mb: float
-    """The most that was in use: of the GPU, or of the training process."""
-    all_mb: float
-    """The most that all its processes had of the machine's memory."""
-    beside: float
-    """Seconds of the process that are not those of steps."""
-
-
-def speed_of(run: Path, done: measure.Run) -> Speed:
-    """Return what a training's metrics say of the steps behind the first ones."""
-    samples = seconds = waited = total = 0.0
-    tokens = before = 0.0
-    lines = read_metrics(run / "metrics.jsonl")
-    for line in lines:
-        value: Any = line.values
-        taken = (value["tokens"] - before) / value["tokens_per_second"]
-        total += taken
-        if line.step > WARM_UP:
-            seconds += taken
-            tokens += value["tokens"] - before
-            samples += value["samples_per_second"] * taken
-            waited += value["wait_share"] * taken
-        before = value["tokens"]
-    assert seconds, f"{run} has no more than {WARM_UP} steps: give it more rows"
-    return Speed(
-        samples=samples / seconds,
-        tokens=tokens / seconds,
-        per_row=tokens / samples,
-        waiting=waited / seconds,
-        memory_mb=max(float(line.values["peak_memory"] or 0) for line in lines) / 1e6,
-        all_mb=done.all_mb,
-        beside=done.seconds - total,
-    )
 
 
 def make_dataset(folder: Path, column: str, count: int) -> Path:
@@ -219,22 +166,26 @@ def in_turn(cases: list[Training], rounds: int) -> dict[str, list[Speed]]:
     for _ in range(rounds):
         for case in cases:
             case.before()
-            speeds[case.name].append(speed_of(case.run, measure.run(case.command)))
+            speeds[case.name].append(measured(case))
             print(f"{case.name}: {speeds[case.name][-1]}", file=sys.stderr, flush=True)
     return speeds
 
 
 def print_speeds(speeds: dict[str, list[Speed]]) -> None:
-    """Print the medians as a Markdown table, with the ratio of each speed to the plain loop's in the same rounds."""
-    print("| | rows/s | of the plain loop's | tokens/s | tokens a row | waiting | MB | MB, all | seconds beside |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
+    """Print the medians as a Markdown table, with the ratios of speeds to the plain loop's in the same rounds."""
+    print(
+        "| | rows/s | of the plain loop's | processor s a row | of workers | plain loop's by its | tokens a row", end=""
+    )
+    print(" | waiting | MB | MB, all | seconds beside |\n|---" + "|---:" * 10 + "|")
     for name, done in speeds.items():
-        pairs = zip(done, speeds.get(PLAIN, done), strict=True)
-        ratio = statistics.median(mine.samples / other.samples for mine, other in pairs)
+        pairs = list(zip(done, speeds[PLAIN], strict=True))
+        by_clock = statistics.median(mine.rows / plain.rows for mine, plain in pairs)
+        by_use = statistics.median(plain.own_seconds / mine.own_seconds for mine, plain in pairs)
         told = {key: statistics.median(getattr(one, key) for one in done) for key in vars(done[0])}
         print(
-            f"| {name} | {told['samples']:.2f} | {ratio:.2f} | {told['tokens']:,.0f} | {told['per_row']:.0f} | "
-            f"{told['waiting']:.1%} | {told['memory_mb']:,.0f} | {told['all_mb']:,.0f} | {told['beside']:.1f} |"
+            f"| {name} | {told['rows']:.2f} | {by_clock:.2f} | {told['own_seconds']:.3f} | "
+            f"{told['workers_seconds']:.3f} | {by_use:.2f} | {told['tokens']:.0f} | {told['waiting']:.1%} | "
+            f"{told['memory_mb']:,.0f} | {told['all_mb']:,.0f} | {told['beside']:.1f} |"
         )
 
 

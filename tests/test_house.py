@@ -31,6 +31,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "splice_yaml",
             "recipe",
             "tokens",
+            "dialects",
         ),
     ),
     (
@@ -53,7 +54,8 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("build", ("build",)),
     ("stages", ("stages", "samples")),
     ("checks", ("checks", "validation")),
-    ("publish", ("publish",)),
+    ("rows", ("rows",)),
+    ("publish", ("publish", "exports")),
     (
         "top",
         (

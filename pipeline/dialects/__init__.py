@@ -1,0 +1,1 @@
+"""Dialects: records as other trainers write them, read as one canonical record."""

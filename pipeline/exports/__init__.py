@@ -1,0 +1,1 @@
+"""Exports: the rows of a dataset as other trainers read them."""

@@ -1,0 +1,1 @@
+"""Rows of finished datasets as conversations, whoever made them."""
