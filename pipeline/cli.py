@@ -52,6 +52,21 @@ def cache_option(command: F) -> F:
     return option(command)
 
 
+class _Named(click.Path):
+    """A path, or the name of a recipe that `shardwright list` shows."""
+
+    name = "recipe"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path that is meant."""
+        from pipeline.library import recipe_path
+
+        return recipe_path(super().convert(value, param, ctx))
+
+
 def build_options(command: F) -> F:
     """Add the options that every building command has."""
     options = [
@@ -172,7 +187,7 @@ main.add_command(_Elsewhere("chat", "train.chat_command:chat", "Talk with a mode
 
 
 @main.command()
-@click.argument("recipe", type=click.Path(path_type=Path))
+@click.argument("recipe", type=_Named())
 @build_options
 def build(recipe: Path, **options: Any) -> None:
     """Build a dataset, every stage to the proof.
@@ -183,7 +198,7 @@ def build(recipe: Path, **options: Any) -> None:
 
 
 def _stage_command(name: str, text: str) -> None:
-    @click.argument("recipe", type=click.Path(path_type=Path))
+    @click.argument("recipe", type=_Named())
     @build_options
     def command(recipe: Path, **options: Any) -> None:
         _run(recipe, name, **options)
@@ -203,7 +218,7 @@ for _name, _text in STAGE_HELP.items():
 
 
 @main.command()
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("target", type=_Named())
 @build_options
 @click.option("--quick", is_flag=True, help="Look at the card and the shards' footers alone; no row is read.")
 @click.option("--full", is_flag=True, help="Read every row and decode every medium, however many there are.")
@@ -247,7 +262,7 @@ def validate(target: Path, *, yes: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("source", type=_Named())
 @click.option(
     "--to",
     multiple=True,
@@ -293,6 +308,27 @@ def publish(source: Path, **options: Any) -> None:
     _say(text)
     if code:
         sys.exit(code)
+
+
+@main.command("list")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    envvar="SHARDWRIGHT_OUT",
+    default="out",
+    show_default=True,
+    help="Folder for finished datasets.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON on standard output.")
+def list_recipes(out: Path, *, as_json: bool) -> None:
+    """List the recipes that can be named in place of a path, with what each needs.
+
+    They are those of recipes/ here, of the folders in SHARDWRIGHT_RECIPES, and those that come with this program.
+    """
+    _begin()
+    from pipeline.list_command import run_list
+
+    _say(run_list(out=out, as_json=as_json))
 
 
 @main.command()
@@ -383,7 +419,9 @@ def _run(
     if not recipe.is_file():
         others = ", ".join(str(path) for path in sorted(recipe.parent.glob("*.yaml"))[:20])
         raise UsageError(
-            f"there is no recipe {recipe}", allowed=others, hint="name a recipe file, e.g. recipes/sample.yaml"
+            f"there is no recipe {recipe}",
+            allowed=others,
+            hint="name a recipe file, e.g. recipes/sample.yaml, or a recipe that `shardwright list` shows",
         )
     _begin()
     from pipeline.executor import default_workers

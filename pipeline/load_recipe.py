@@ -8,16 +8,18 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.card_text import CardText, load_human_card
+from pipeline.card_text import load_human_card
 from pipeline.conform import ColumnConformer
 from pipeline.conversation import Ready
+from pipeline.dialects.registry import DIALECTS
 from pipeline.document import Document, Location, dotted, nearest, read_document, shown
 from pipeline.errors import Mistake, RecipeError, RowRejected
+from pipeline.load_mix import load_mix, loaded_member
 from pipeline.model_check import check, salvage
 from pipeline.recipe import Config, Recipe
+from pipeline.recipe_files import BesideRecipe, candidates, exists
 from pipeline.recipe_spec import (
     ConfigSpec,
-    CurateSpec,
     FieldSpec,
     MediaSpec,
     RecipeSpec,
@@ -29,8 +31,8 @@ from pipeline.template import Expression, Template, is_template
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?\Z")
-"""What both hubs take as a repository name: 96 characters at the most, no `--` and no `..`."""
+    from pipeline.curate_spec import CurateSpec
+
 _SPLIT_NAME = re.compile(r"(?=.{1,96}\Z)\w+(\.\w+)*\Z", re.ASCII)
 """`datasets.naming._split_re` (datasets 5.2), in ASCII so that a file name holds it everywhere."""
 _CONFIG_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?\Z")
@@ -53,10 +55,17 @@ def load_recipe(path: Path) -> Recipe:
     Raises:
         RecipeError: every mistake in the three files at once, with line and nearest valid key.
     """
+    return _load(path, ())
+
+
+def _load(path: Path, within: tuple[Path, ...]) -> Recipe:
+    """Load a recipe that others name, which are `within`."""
     document = read_document(path)
+    if isinstance(document.value, dict) and "mix" in document.value:
+        return load_mix(BesideRecipe(path, document), load=_load, within=within)
     spec, mistakes = check(RecipeSpec, document)
     if spec is not None:
-        checker = _Checker(path, document, spec)
+        checker = _Checker(path, document, spec, within)
         recipe = checker.run()
         if recipe is None:
             raise RecipeError(checker.mistakes)
@@ -64,7 +73,7 @@ def load_recipe(path: Path) -> Recipe:
     rest, lost = salvage(RecipeSpec, document)
     if rest is None or ("schema",) in lost:
         raise RecipeError(mistakes + _mistakes_beside(path, document))
-    checker = _Checker(path, document, rest)
+    checker = _Checker(path, document, rest, within)
     checker.run()
     # What lies on the way to a key that was left out may be wrong only without it.
     doubtful = {dotted(place[:end]) for place in lost for end in range(1, len(place) + 1)}
@@ -89,8 +98,8 @@ def _mistakes_beside(path: Path, document: Document) -> list[Mistake]:
     for folder, name, ending, load in wanted:
         if not isinstance(name, str):
             continue
-        for file in _candidates(here, name, folder, ending):
-            if _exists(file, Path.is_file):
+        for file in candidates(here, name, folder, ending):
+            if exists(file, Path.is_file):
                 try:
                     load(file)
                 except RecipeError as error:
@@ -99,30 +108,13 @@ def _mistakes_beside(path: Path, document: Document) -> list[Mistake]:
     return mistakes
 
 
-def _exists(path: Path, how: Callable[[Path], bool] = Path.exists) -> bool:
-    """Tell whether there is a file or folder; a path that no disk could hold is none."""
-    try:
-        return how(path)
-    except (OSError, ValueError):
-        return False
-
-
-def _candidates(here: Path, name: str, folder: str, ending: str) -> list[Path]:
-    """Return where a schema or card may lie: by name beside the recipe's folder, or by a path from the recipe."""
-    if name.endswith(ending):
-        return [here / name]
-    return [here / folder / f"{name}{ending}", here.parent / folder / f"{name}{ending}"]
-
-
-class _Checker:
+class _Checker(BesideRecipe):
     """Collects the mistakes of one recipe."""
 
-    def __init__(self, path: Path, document: Document, spec: RecipeSpec) -> None:
-        self.path = path
-        self.document = document
+    def __init__(self, path: Path, document: Document, spec: RecipeSpec, within: tuple[Path, ...]) -> None:
+        super().__init__(path, document)
         self.spec = spec
-        self.mistakes: list[Mistake] = []
-        self._schemas: dict[str, Schema | None] = {}
+        self.within = within
         written = document.value.get("sources")
         self.sources = list(written) if isinstance(written, dict) else list(spec.sources)
         """The names of all sources, those with a mistake of their own too."""
@@ -130,21 +122,21 @@ class _Checker:
     def run(self) -> Recipe | None:
         """Check everything; returns the recipe, or None when there are mistakes."""
         spec = self.spec
-        if not _NAME.match(spec.name) or "--" in spec.name or ".." in spec.name:
-            self._mistake(("name",), f"{spec.name!r} is no name for a dataset", "letters, digits, `-`, `_` and `.`")
+        self.check_name(spec.name)
         for name, source in spec.sources.items():
             if not _CONFIG_NAME.match(name):
-                self._mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
+                self.mistake(("sources", name), "a source's name is made of letters, digits, `-`, `_` and `.`")
             self._encoding(("sources", name, "name_encoding"), source.name_encoding)
-            if source.path is not None and not source.fallbacks and not _exists(self.path.parent / source.path):
-                self._mistake(
+            if source.path is not None and not source.fallbacks and not exists(self.path.parent / source.path):
+                self.mistake(
                     ("sources", name, "path"),
                     f"there is no file or folder {source.path!r}",
                     f"paths start at the recipe's folder {self.path.parent}",
                 )
+        members = {name: self._member(name, source.dataset) for name, source in spec.sources.items() if source.dataset}
         configs = {name: self._config(name, config) for name, config in spec.configs.items()}
         self._same_folded(("configs",), "configs", spec.configs)
-        card, card_path = self._card()
+        card, card_path = self.card(spec.card, spec.name)
         if spec.train is not None:
             # by its name, since training is built on this and not the other way round
             self.mistakes += import_module("train.read_settings").settings_of_recipe(self.document, self.path.parent)[1]
@@ -158,7 +150,14 @@ class _Checker:
             card=card,
             card_path=card_path,
             sources=dict(spec.sources),
+            members={name: path for name, path in members.items() if path is not None},
         )
+
+    def _member(self, name: str, said: str) -> Path | None:
+        """Return the recipe of a dataset that is a source, once it is checked."""
+        place: Location = ("sources", name, "dataset")
+        recipe = loaded_member(self, place, said, load=_load, within=self.within)
+        return recipe.path if recipe is not None else None
 
     def _same_folded(self, place: Location, what: str, names: Iterable[str]) -> None:
         folded: dict[str, str] = {}
@@ -166,57 +165,21 @@ class _Checker:
             other = folded.setdefault(name.lower(), name)
             if other != name:
                 message = f"the {what} {other!r} and {name!r} differ only in case; on some disks they are one"
-                self._mistake((*place, name), message, "rename one")
-
-    def _mistake(self, place: Location, message: str, hint: str = "") -> None:
-        self.mistakes.append(self.document.mistake(place, message, hint))
-
-    def _data_file(self, place: Location, name: str, folder: str, ending: str) -> Path | None:
-        """Find a schema or card, or note that there is none."""
-        candidates = _candidates(self.path.parent, name, folder, ending)
-        for candidate in candidates:
-            if _exists(candidate, Path.is_file):
-                return candidate
-        folders = {candidate.parent for candidate in candidates if _exists(candidate.parent, Path.is_dir)}
-        others = {file.stem for folder in folders for file in folder.glob(f"*{ending}")}
-        looked = " and ".join(str(candidate) for candidate in candidates)
-        self._mistake(place, f"there is no {looked}", nearest(name.removesuffix(ending), others))
-        return None
-
-    def _schema(self, place: Location, name: str) -> Schema | None:
-        if name not in self._schemas:
-            self._schemas[name] = None
-            file = self._data_file(place, name, "schemas", ".yaml")
-            if file:
-                try:
-                    self._schemas[name] = load_schema(file)
-                except RecipeError as error:
-                    self.mistakes += error.mistakes
-        return self._schemas[name]
-
-    def _card(self) -> tuple[CardText | None, Path]:
-        place: Location = ("card",) if self.spec.card else ("name",)
-        file = self._data_file(place, self.spec.card or self.spec.name, "dataset_cards", ".md")
-        if file:
-            try:
-                return load_human_card(file), file
-            except RecipeError as error:
-                self.mistakes += error.mistakes
-        return None, self.path
+                self.mistake((*place, name), message, "rename one")
 
     def _config(self, name: str, config: ConfigSpec) -> Config | None:
         place: Location = ("configs", name)
         if not _CONFIG_NAME.match(name) or name.lower() in EMPTY_VALUES:
-            self._mistake(
+            self.mistake(
                 place, f"{shown(name)} is no name for a config", "letters, digits, `-`, `_` and `.`, not a YAML word"
             )
         elif name.lower() in RESERVED_CONFIGS:
-            self._mistake(place, f"{name!r} is no name for a config", "the dataset has a file or folder of this name")
+            self.mistake(place, f"{name!r} is no name for a config", "the dataset has a file or folder of this name")
         schema_name = config.schema_name or self.spec.schema_name
         if schema_name is None:
-            self._mistake(place, "no schema", "give `schema: NAME` here or for the whole recipe")
+            self.mistake(place, "no schema", "give `schema: NAME` here or for the whole recipe")
             return None
-        schema = self._schema((*place, "schema") if config.schema_name else ("schema",), schema_name)
+        schema = self.schema((*place, "schema") if config.schema_name else ("schema",), schema_name)
         self._rows(place, config)
         self._splits(place, config)
         curate = tuple(config.curate if config.curate is not None else self.spec.curate)
@@ -235,7 +198,7 @@ class _Checker:
                 continue
             if column not in {c.name for c in schema.value_columns}:
                 known = [c.name for c in schema.value_columns] + (["media", "none"] if key == "group" else [])
-                self._mistake((*place, "split_by", key), f"unknown column {column!r}", nearest(column, known))
+                self.mistake((*place, "split_by", key), f"unknown column {column!r}", nearest(column, known))
         return Config(
             name=name,
             schema=schema,
@@ -261,9 +224,9 @@ class _Checker:
         by_file = [name for name, split in config.splits.items() if split.files]
         if config.rows is None and len(by_file) < len(config.splits):
             others = ", ".join(name for name in config.splits if name not in by_file)
-            self._mistake(place, f"the splits {others} divide rows, but there is no `rows`", "give `rows: {files: …}`")
+            self.mistake(place, f"the splits {others} divide rows, but there is no `rows`", "give `rows: {files: …}`")
         if config.rows is not None and by_file:
-            self._mistake(
+            self.mistake(
                 (*place, "rows"), f"`rows` are given, and the splits {', '.join(by_file)} have files of their own"
             )
         if config.rows is not None:
@@ -273,31 +236,34 @@ class _Checker:
 
     def _row_source(self, place: Location, rows: RowsSpec) -> None:
         if rows.source is None and len(self.sources) > 1:
-            self._mistake(place, "`source` is missing", f"one of: {', '.join(self.sources)}")
+            self.mistake(place, "`source` is missing", f"one of: {', '.join(self.sources)}")
         elif rows.source is not None and rows.source not in self.sources:
-            self._mistake((*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.sources))
+            self.mistake((*place, "source"), f"unknown source {rows.source!r}", nearest(rows.source, self.sources))
         self._encoding((*place, "encoding"), rows.encoding)
         if rows.reader is not None:
             file = rows.reader.partition(":")[0]
-            if not _exists(self.path.parent / file, Path.is_file):
-                self._mistake((*place, "reader"), f"there is no file {file!r}", "paths start at the recipe's folder")
+            if not exists(self.path.parent / file, Path.is_file):
+                self.mistake((*place, "reader"), f"there is no file {file!r}", "paths start at the recipe's folder")
+        if rows.dialect is not None and rows.dialect not in DIALECTS:
+            message = f"there is no dialect {shown(rows.dialect)}"
+            self.mistake((*place, "dialect"), message, nearest(rows.dialect, DIALECTS))
         if isinstance(rows.header, list) and len(set(rows.header)) != len(rows.header):
-            self._mistake((*place, "header"), "a column name stands twice")
+            self.mistake((*place, "header"), "a column name stands twice")
 
     def _encoding(self, place: Location, name: str | None) -> None:
         try:
             "".encode("utf-8" if name is None else name)
         except (LookupError, ValueError):
-            self._mistake(place, f"unknown encoding {shown(name)}", "e.g. utf-8, gb18030, shift_jis")
+            self.mistake(place, f"unknown encoding {shown(name)}", "e.g. utf-8, gb18030, shift_jis")
 
     def _splits(self, place: Location, config: ConfigSpec) -> None:
         splits = config.splits
         for name in splits:
             here = (*place, "splits", name)
             if not _SPLIT_NAME.match(name) or name.lower() in EMPTY_VALUES:
-                self._mistake(here, f"{name!r} is no name for a split", "letters, digits, `_`, and `.` between words")
+                self.mistake(here, f"{name!r} is no name for a split", "letters, digits, `_`, and `.` between words")
             elif name in RESERVED_SPLITS:
-                self._mistake(here, f"the split name {name!r} is a keyword of `datasets`")
+                self.mistake(here, f"the split name {name!r} is a keyword of `datasets`")
         self._same_folded((*place, "splits"), "splits", splits)
         divided = {name: split for name, split in splits.items() if not split.files and split.where is None}
         if not divided:
@@ -307,21 +273,21 @@ class _Checker:
         rest = [name for name, split in divided.items() if split.rest]
         total = math.fsum(shares)
         if len(rest) > 1:
-            self._mistake(here, f"only one split takes the rest, not {', '.join(rest)}")
+            self.mistake(here, f"only one split takes the rest, not {', '.join(rest)}")
         if total > 1 + 1e-9:
-            self._mistake(here, f"the shares add up to {total:g}", "at most 1")
+            self.mistake(here, f"the shares add up to {total:g}", "at most 1")
         elif not rest and len(shares) == len(divided) and abs(total - 1) > 1e-9:
-            self._mistake(
+            self.mistake(
                 here, f"the shares add up to {total:g}, so rows would be left over", "1, or a split that is `rest`"
             )
         if not rest and not shares:
-            self._mistake(here, "counts alone would leave rows over", "add a split that is `rest`")
+            self.mistake(here, "counts alone would leave rows over", "add a split that is `rest`")
         if not rest and shares and len(shares) < len(divided):
-            self._mistake(here, "shares and counts together would leave rows over", "add a split that is `rest`")
+            self.mistake(here, "shares and counts together would leave rows over", "add a split that is `rest`")
         for key in ("first", "last"):
             twice = [name for name, split in divided.items() if getattr(split, key) is not None]
             if len(twice) > 1:
-                self._mistake(here, f"only one split takes the {key} rows, not {', '.join(twice)}")
+                self.mistake(here, f"only one split takes the {key} rows, not {', '.join(twice)}")
 
     def _words(self, place: Location, config: ConfigSpec, steps_place: Location, steps: tuple[CurateSpec, ...]) -> None:
         """Check what can be checked without a schema: templates, expressions, sources and folders."""
@@ -342,9 +308,9 @@ class _Checker:
                         self._compiles((*here, "clip", key), Template, moment)
                 if media.source is not None and media.source not in self.sources:
                     hint = nearest(media.source, self.sources)
-                    self._mistake((*here, "source"), f"unknown source {media.source!r}", hint)
-                if media.within is not None and not _exists(self.path.parent / media.within, Path.is_dir):
-                    self._mistake(
+                    self.mistake((*here, "source"), f"unknown source {media.source!r}", hint)
+                if media.within is not None and not exists(self.path.parent / media.within, Path.is_dir):
+                    self.mistake(
                         (*here, "within"), f"there is no folder {media.within!r}", "it starts at the recipe's folder"
                     )
         for name, split in config.splits.items():
@@ -362,20 +328,20 @@ class _Checker:
                 if name not in columns:
                     if where == ("fields",) and self._in_another_schema(name):
                         continue
-                    self._mistake(here, f"the schema {schema.name!r} has no column {name!r}", nearest(name, columns))
+                    self.mistake(here, f"the schema {schema.name!r} has no column {name!r}", nearest(name, columns))
                 elif columns[name].media:
-                    self._mistake(here, f"{name!r} holds media", "say where they come from under `media`")
+                    self.mistake(here, f"{name!r} holds media", "say where they come from under `media`")
                 elif field.default is not None:
                     bad: dict[int, RowRejected] = {}
                     ColumnConformer(columns[name], None, untyped=False).conform([field.default], bad)
                     if bad:
                         place = (*here, "default")
-                        self._mistake(place, f"the default does not fit the schema: {bad[0].message}")
+                        self.mistake(place, f"the default does not fit the schema: {bad[0].message}")
 
     def _in_another_schema(self, column: str) -> bool:
         """Tell whether a column named for all configs belongs to the schema of one of them, or may do so."""
         names = {config.schema_name or self.spec.schema_name for config in self.spec.configs.values()}
-        schemas = (self._schema(("schema",), name) for name in names if name)
+        schemas = (self.schema(("schema",), name) for name in names if name)
         return any(schema is None or column in schema.columns for schema in schemas)
 
     def _media(self, place: Location, config: ConfigSpec, schema: Schema) -> None:
@@ -387,22 +353,22 @@ class _Checker:
                     if where == ("media",) and self._in_another_schema(name):
                         continue
                     message = f"the schema {schema.name!r} has no media column {name!r}"
-                    self._mistake(here, message, nearest(name, known))
+                    self.mistake(here, message, nearest(name, known))
                     continue
                 column = schema.columns[name]
                 if media.relative_to == "file" and media.source is not None and media.within is None:
-                    self._mistake(
+                    self.mistake(
                         (*here, "relative_to"),
                         "`file` starts at the annotation file, which is in another source than the media",
                         "`root`, or name a wider folder with `within`",
                     )
                 self._excerpt(here, media, schema, column)
                 if media.missing == "keep" and name in _counted_media(schema):
-                    self._mistake(
+                    self.mistake(
                         (*here, "missing"), f"`keep` would leave a placeholder without its medium in {name!r}", "reject"
                     )
                 if media.missing == "keep" and not column.is_list and not column.rules.nullable:
-                    self._mistake(
+                    self.mistake(
                         (*here, "missing"),
                         f"`keep` leaves {name!r} null, but the schema forbids it",
                         "make the column nullable, or reject",
@@ -413,18 +379,18 @@ class _Checker:
         if media.frames is None:
             if media.clip is not None and column.media != "video":
                 hint = "give `frames` as well, or make the column a video"
-                self._mistake((*place, "clip"), f"a clip is a video, and {column.name!r} holds images", hint)
+                self.mistake((*place, "clip"), f"a clip is a video, and {column.name!r} holds images", hint)
             return
         if column.media != "image":
-            self._mistake((*place, "frames"), f"frames are images, and {column.name!r} holds videos", "an image column")
+            self.mistake((*place, "frames"), f"frames are images, and {column.name!r} holds videos", "an image column")
         elif not column.is_list and media.frames.count != 1:
             hint = "`type: {list: image}`, or `count: 1`"
-            self._mistake((*place, "frames"), f"{column.name!r} holds one image a row", hint)
+            self.mistake((*place, "frames"), f"{column.name!r} holds one image a row", hint)
         elif column.name in _counted_media(schema):
             message = (
                 f"placeholders in a text stand for {column.name!r}, and how many frames a video gives is not known"
             )
-            self._mistake((*place, "frames"), message, "turns with `image: COLUMN` take them all")
+            self.mistake((*place, "frames"), message, "turns with `image: COLUMN` take them all")
 
     def _curate(
         self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema, media: dict[str, MediaSpec]
@@ -436,28 +402,28 @@ class _Checker:
             here = (*place, number)
             if step.drop_if is not None:
                 for column in sorted(_columns_of(step.drop_if) - values):
-                    self._mistake((*here, "drop_if"), f"unknown column {column!r}", nearest(column, values))
+                    self.mistake((*here, "drop_if"), f"unknown column {column!r}", nearest(column, values))
             if step.operation in ("image", "video") and step.operation not in kinds:
-                self._mistake(here, f"the schema {schema.name!r} has no {step.operation} column")
+                self.mistake(here, f"the schema {schema.name!r} has no {step.operation} column")
             limits = step.image or step.video
             needed = sorted(limits.model_fields_set - {"min_bytes", "max_bytes"}) if limits else []
             of_kind = [spec for name, spec in media.items() if kind_of.get(name) == step.operation]
             if needed and any(spec.probe == "none" for spec in of_kind):
-                self._mistake(
+                self.mistake(
                     here, f"{needed[0]!r} is not known with `probe: none`", "say `probe: header`, or leave it out"
                 )
             if step.deduplicate == "media" and not kinds:
-                self._mistake(here, f"the schema {schema.name!r} has no media", "`deduplicate: row`, or columns")
+                self.mistake(here, f"the schema {schema.name!r} has no media", "`deduplicate: row`, or columns")
             if isinstance(step.deduplicate, list):
                 for column in step.deduplicate:
                     if column not in values:
-                        self._mistake((*here, "deduplicate"), f"unknown column {column!r}", nearest(column, values))
+                        self.mistake((*here, "deduplicate"), f"unknown column {column!r}", nearest(column, values))
 
     def _compiles(self, place: Location, compiler: Callable[[str], object], source: str) -> None:
         try:
             compiler(source)
         except ValueError as error:
-            self._mistake(place, str(error))
+            self.mistake(place, str(error))
 
 
 def _columns_of(expression: str) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.card_text import CardText
+    from pipeline.curate_spec import CurateSpec
     from pipeline.recipe_spec import (
-        CurateSpec,
         FieldSpec,
         MediaSpec,
         PlaceSpec,
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
         SplitSpec,
     )
     from pipeline.schema import Schema
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One config of another dataset that goes into a mix."""
+
+    source: str
+    """The source that it is here."""
+    schema: Schema
+    """Says how its rows become conversations."""
+    rows: dict[str, RowsSpec]
+    """Split of the mix -> what is read for it."""
+    weight: float | None
+    cap: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +52,10 @@ class Config:
     fields: dict[str, FieldSpec]
     media: dict[str, MediaSpec]
     curate: tuple[CurateSpec, ...]
+    parts: tuple[Part, ...] = ()
+    """A mix: what it is mixed of, which is then all that is read."""
+    mix_seed: int = 0
+    """The seed by which rows of the parts are drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +69,8 @@ class Recipe:
     card: CardText
     card_path: Path
     sources: dict[str, SourceSpec]
+    members: dict[str, Path] = field(default_factory=dict)
+    """Source -> the recipe whose dataset it is."""
 
     @property
     def embedded(self) -> bool:
@@ -64,9 +84,21 @@ class Recipe:
 
 
 def all_rows(config: Config) -> Iterable[tuple[str | None, RowsSpec]]:
-    """Yield what a config reads: (None, rows) when splits divide them, else (split, its rows) in order."""
+    """Yield what a config reads: (None, rows) when splits divide them, else (split, its rows) in order.
+
+    A split of a mix is there once for each part.
+    """
+    if config.parts:
+        for part in config.parts:
+            yield from part.rows.items()
+        return
     if config.rows is not None:
         yield None, config.rows
     for name, split in config.splits.items():
         if split.files:
             yield name, split
+
+
+def part_of(config: Config, source: str) -> Part | None:
+    """Return the part of a mix that a source is."""
+    return next((part for part in config.parts if part.source == source), None)

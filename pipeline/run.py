@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.build import Build
+from pipeline.changed_values import gather_changed
 from pipeline.checks.options import LOAD_LIMIT
 from pipeline.executor import InProcess, LocalProcesses
 from pipeline.load_recipe import load_recipe
@@ -90,6 +91,8 @@ def build_dataset(
 ) -> BuildReport:
     """Run every stage up to and including `upto`; what has not changed since the last build is not done again.
 
+    Datasets of other recipes that are sources of this one are built and proved before.
+
     `offline` touches no network. `retry` asks again for media that could not be had for good, or for those of them
     that a server answered with `retry_status`.
 
@@ -97,6 +100,8 @@ def build_dataset(
         ShardwrightError: with what is wrong, what is allowed and what to do; what was done stays.
     """
     recipe = load_recipe(recipe_path)
+    for member in dict.fromkeys(recipe.members.values()):
+        build_dataset(member, folders, workers=workers, display=display, offline=offline)
     workspace = Workspace(
         work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache.absolute()
     )
@@ -137,6 +142,8 @@ def build_dataset(
                 report = stage(build)
             if name in REJECTING:
                 _gather(build, upto=name, keep=report.skipped)
+            if name == "curate" and not (report.skipped and workspace.changed.is_file()):
+                gather_changed([workspace.changed_values(config) for config in recipe.configs], workspace.changed)
             report.seconds = time.monotonic() - started
             if other and not reports:
                 report.notes.append(f"this dataset was last built from another recipe of the same name: {other}")

@@ -84,11 +84,13 @@ def run_train(
         ShardwrightError: it cannot be trained, or not go on.
     """
     from pipeline.executor import default_workers
+    from pipeline.library import recipe_path
     from pipeline.printable import escaped
     from pipeline.report import display_for
     from pipeline.run import Folders
     from train.train_run import Asked, run_training
 
+    source = recipe_path(source)
     settings, recipe = _read(source, dataset=dataset)
     changed: dict[str, Any] = {}
     if workers is not None:
@@ -154,7 +156,7 @@ def _read(source: Path, *, dataset: str | None) -> tuple[Settings, Path | None]:
             f"there is no file {source}", allowed=others, hint="name a file of train/configs, or a recipe with `train`"
         )
     document = read_document(source)
-    if "model" in document.value or "sources" not in document.value:
+    if "model" in document.value or not {"sources", "mix"} & set(document.value):
         return read_settings(source, elsewhere=dataset is not None), None
     recipe = load_recipe(source)
     settings, mistakes = settings_of_recipe(document, source.parent)

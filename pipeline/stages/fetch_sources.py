@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SourceError
+from pipeline.load_recipe import load_recipe
 from pipeline.manifest import fingerprint
 from pipeline.network.urls import hide_secrets, parse_url
 from pipeline.recipe_spec import HUBS
@@ -53,6 +54,8 @@ def _shown(place: PlaceSpec) -> str:
 def _bring(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
     if place.path is not None:
         return _local(build, name, (build.recipe.path.parent / place.path).resolve(), report)
+    if place.dataset is not None:
+        return _dataset(build, name)
     if place.kind in HUBS:
         return _repository(build, name, place, report)
     return _download(build, name, place, report)
@@ -67,6 +70,15 @@ def _local(build: Build, name: str, path: Path, report: StageReport) -> tuple[Pa
         return path.parent, {"kind": "file"}
     folder, sha256, size = take_archive(build, name, path, report)
     return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
+
+
+def _dataset(build: Build, name: str) -> tuple[Path, dict[str, Any]]:
+    """Return the dataset of another recipe, which was built before this one."""
+    recipe = load_recipe(build.recipe.members[name])
+    folder = build.workspace.out.parent.resolve() / recipe.name
+    if not folder.is_dir():
+        raise SourceError(f"source {name!r}: there is no dataset {folder}", hint=f"build {recipe.path} first")
+    return folder, {"kind": "dataset", "name": recipe.name}
 
 
 def _repository(build: Build, name: str, place: PlaceSpec, report: StageReport) -> tuple[Path, dict[str, Any]]:
