@@ -1,6 +1,6 @@
 """Trainings of one model on the same rows, side by side: ours, transformers' Trainer, and TRL's.
 
-    python benchmarks/training.py [--shape tiny|small|500m|2b] [--media clips|images] [--method lora|frozen-vision]
+    python benchmarks/training.py [--shape tiny|small|500m|2b] [--media clips|images] [--method lora|frozen-vision|full]
         [--rounds 2] [--rows N] [--only REGEX] [--trl PYTHON] [--device cpu|cuda] [--threads 1]
 
 Every training is a process that goes through all rows once. What is told of its speed is that of its steps without the
@@ -127,11 +127,12 @@ class Comparison:
         ]
         if self.column == "video":
             found.append(self.ours("frame cache", frame_cache="jpeg"))
-        found += [
-            self.ours("vision cache", vision_cache=True),
-            self.ours("token budget, vision cache", vision_cache=True, batching=budget),
-            self.ours("packed, vision cache", vision_cache=True, batching=packed),
-        ]
+        if self.method != "full":
+            found += [
+                self.ours("vision cache", vision_cache=True),
+                self.ours("token budget, vision cache", vision_cache=True, batching=budget),
+                self.ours("packed, vision cache", vision_cache=True, batching=packed),
+            ]
         return found
 
     def longest_batch(self) -> int:
@@ -193,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shape", choices=SHAPES, default="small")
     parser.add_argument("--media", choices=["clips", "images"], default="clips")
-    parser.add_argument("--method", choices=["lora", "frozen-vision"], default="lora")
+    parser.add_argument("--method", choices=["lora", "frozen-vision", "full"], default="lora")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--only", default="", help="names of trainings to measure beside the plain loop")

@@ -91,7 +91,7 @@ def loaded(folder: str, method: str, device: str) -> tuple[Any, Any, Family]:
         from peft import LoraConfig, get_peft_model
 
         model = get_peft_model(model, LoraConfig(target_modules=family.lora_targets, task_type="CAUSAL_LM"))
-    else:
+    elif method == "frozen-vision":
         for name, parameter in model.named_parameters():
             inside = name.startswith(f"{family.vision}.") and not name.startswith(family.projector)
             parameter.requires_grad_(not inside)

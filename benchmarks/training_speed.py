@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import measure
-from train.runs.metrics_file import read_metrics
 from training_models import WARM_UP
+
+from train.metrics_file import read_metrics
 
 LOOK_SECONDS = 0.01
 

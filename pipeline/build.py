@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.readers.record import Part, ReadOptions
     from pipeline.recipe import Recipe
     from pipeline.report import Display
-    from pipeline.sources.in_place import ArchiveInPlace
+    from pipeline.sources.in_place import ArchiveInPlace, ShardInPlace
     from pipeline.workspace import Workspace
 
 
@@ -34,6 +34,7 @@ class AnnotationFile:
     name: str
     """POSIX path inside the source: what rejects and the manifest say."""
     path: Path
+    """Where it is; for rows that stand in no file, where they are listed."""
     sha256: str
     size: int
     """Bytes of the whole file."""
@@ -71,11 +72,15 @@ class Build:
     """Source -> the folder its files are in; found by `download`."""
     archives: dict[str, ArchiveInPlace] = field(default_factory=dict)
     """Source -> the archive that it is, where members stayed in it; found by `download`."""
+    shards: dict[str, ShardInPlace] = field(default_factory=dict)
+    """Real path -> the WebDataset shard that it is; found by `download`."""
     files: list[AnnotationFile] = field(default_factory=list)
     """Every annotation file in the order of the rows; found by `download`, cut into parts and keyed by `convert`."""
 
     cuts: dict[tuple[Path, ReadOptions], Future[list[Part]]] = field(default_factory=dict)
     """The parts of large files that are new, which `download` lets be found while it hashes them."""
+    models: dict[tuple[str, str | None], Any] = field(default_factory=dict)
+    """Name and revision -> where a model lies that curation asks; found by `curate`."""
 
     def files_of(self, config: str) -> list[AnnotationFile]:
         """Return the annotation files of a config, in the order of its rows."""

@@ -187,6 +187,45 @@ main.add_command(_Elsewhere("chat", "train.chat_command:chat", "Talk with a mode
 
 
 @main.command()
+@click.argument("annotations")
+@click.option(
+    "--media", type=click.Path(path_type=Path), help="Where the images and videos are: a folder or an archive."
+)
+@click.option("--name", metavar="NAME", help="What the dataset is called; left out: as the file or folder is.")
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path),
+    default=".",
+    show_default=True,
+    help="The folder of recipes/, schemas/ and dataset_cards/.",
+)
+@click.option(
+    "--dialect", metavar="NAME", help="What the annotations are, e.g. llava; `table` takes columns as they are."
+)
+@click.option("--yes", is_flag=True, help="Do not ask before the files are written.")
+@cache_option
+def new(annotations: str, *, yes: bool, **options: Any) -> None:
+    """Look at annotations, and write the recipe, schema and card that build them.
+
+    ANNOTATIONS is a file (JSON, JSON Lines, CSV, TSV, Parquet), a folder, an archive, or a dataset of a hub as
+    huggingface:OWNER/NAME[@REVISION] (modelscope:… likewise). What was understood is shown with its first rows, and
+    what could be meant otherwise. Nothing is guessed: what is like no dialect that is known, or like two, is refused
+    with what to say. No file is overwritten.
+    Exit code 0: written; 2: it must be said what the annotations are, or where their media lie.
+    """
+    _begin()
+    from pipeline.new_command import run_new
+
+    def may_write(understood: str) -> bool:
+        _say(understood)
+        if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return True
+        return click.confirm("Write recipe, schema and card?", default=True)
+
+    _say(run_new(annotations, may_write=may_write, **options))
+
+
+@main.command()
 @click.argument("recipe", type=_Named())
 @build_options
 def build(recipe: Path, **options: Any) -> None:
@@ -305,6 +344,55 @@ def publish(source: Path, **options: Any) -> None:
         raise UsageError(f"--{named[0]} goes with a run's folder", hint="a dataset or a model has its own card")
     else:
         text, code = run_publish(source, **options)
+    _say(text)
+    if code:
+        sys.exit(code)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--to",
+    multiple=True,
+    metavar="FORMAT",
+    help="llava, qwen-vl, internvl, ms-swift, llama-factory, xtuner, trl, data-juicer, webdataset, folder or csv; "
+    "repeatable.",
+)
+@click.option("--config", metavar="NAME", help="Only this config.")
+@click.option("--split", metavar="NAME", help="Only this split.")
+@click.option(
+    "--schema",
+    type=click.Path(path_type=Path),
+    help="What a row says: a schema file, or one with nothing but `conversation`.",
+)
+@click.option("--id-column", metavar="COLUMN", help="The column that says which row is which; left out: id.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    show_default="exports/ and the folder's name",
+    help="Folder of the exports; each format has its own in it, and media are shared.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what was written and lost as JSON on standard output.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_set_verbose,
+    help="Show a traceback with every error.",
+)
+def export(folder: Path, **options: Any) -> None:
+    """Write a finished dataset as somebody else's trainer reads it, and say what could not be carried over.
+
+    FOLDER is a dataset folder, whoever made it. Media are written once and linked into each format's folder. What was
+    written is held against the target's own rule; docs/export.md says what each format carries.
+    Exit code 0: done, 1: a format can hold no row of it, or the rule does not hold, 2: a mistake in the command,
+    3: it cannot be read or written.
+    """
+    _begin()
+    from pipeline.export_command import run_export
+
+    text, code = run_export(folder, **options)
     _say(text)
     if code:
         sys.exit(code)
@@ -464,6 +552,9 @@ def _print_report(report: BuildReport, upto: str) -> None:
             f"{stage.stage:<10}{stage.rows_in:>12,}{stage.rows_out:>12,}{left:>10,}{stage.media:>10,}"
             f"{stage.bytes:>16,}{stage.seconds:>9.2f}"
         )
+    for stage in report.stages:
+        if stage.stage == upto and stage.table:
+            _say("\n" + "\n".join(stage.table))
     if report.reasons:
         _say("\nleft out, by reason:")
         for reason, count in report.reasons.items():

@@ -4,6 +4,7 @@
     ├── UsageError         (2)  a wrong option or argument
     ├── RecipeError        (2)  mistakes in a recipe, schema or card: all of them, each with its line
     ├── SourceError        (3)  a source file, folder or archive that cannot be used
+    ├── DatasetError       (3)  a finished dataset whose rows cannot be had, or not as they were asked for
     ├── RejectsError       (3)  more rows were rejected than the recipe allows
     ├── MediaMissingError  (3)  media that a recipe calls indispensable (`missing: fail`)
     ├── WorkspaceError     (3)  work, output or cache folder: locked, full, read-only
@@ -47,6 +48,10 @@ class UsageError(ShardwrightError):
 
 class SourceError(ShardwrightError):
     """A source file, folder or archive that cannot be used."""
+
+
+class DatasetError(ShardwrightError):
+    """A finished dataset whose rows cannot be had, or not as they were asked for: of which config, split or column."""
 
 
 class RejectsError(ShardwrightError):

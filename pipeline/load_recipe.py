@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.card_text import load_human_card
+from pipeline.check_curate import wrong_steps
 from pipeline.conform import ColumnConformer
 from pipeline.conversation import Ready
 from pipeline.dialects.registry import DIALECTS
@@ -19,6 +20,7 @@ from pipeline.model_check import check, salvage
 from pipeline.recipe import Config, Recipe
 from pipeline.recipe_files import BesideRecipe, candidates, exists
 from pipeline.recipe_spec import (
+    LISTED_FORMATS,
     ConfigSpec,
     FieldSpec,
     MediaSpec,
@@ -362,6 +364,12 @@ class _Checker(BesideRecipe):
                         "`file` starts at the annotation file, which is in another source than the media",
                         "`root`, or name a wider folder with `within`",
                     )
+                if media.relative_to == "file" and any(rows.format in LISTED_FORMATS for rows in _all_rows(config)):
+                    self.mistake(
+                        (*here, "relative_to"),
+                        "`file` starts at an annotation file, and rows that are listed have none",
+                        "`root`: the paths of listed rows start there",
+                    )
                 self._excerpt(here, media, schema, column)
                 if media.missing == "keep" and name in _counted_media(schema):
                     self.mistake(
@@ -395,29 +403,11 @@ class _Checker(BesideRecipe):
     def _curate(
         self, place: Location, steps: tuple[CurateSpec, ...], schema: Schema, media: dict[str, MediaSpec]
     ) -> None:
-        kind_of = {column.name: column.media for column in schema.media_columns}
-        kinds = {column.media for column in schema.media_columns}
-        values = {column.name for column in schema.value_columns}
+        for wrong in wrong_steps(steps, schema, media):
+            self.mistake((*place, *wrong.place), wrong.message, wrong.hint)
         for number, step in enumerate(steps):
-            here = (*place, number)
-            if step.drop_if is not None:
-                for column in sorted(_columns_of(step.drop_if) - values):
-                    self.mistake((*here, "drop_if"), f"unknown column {column!r}", nearest(column, values))
-            if step.operation in ("image", "video") and step.operation not in kinds:
-                self.mistake(here, f"the schema {schema.name!r} has no {step.operation} column")
-            limits = step.image or step.video
-            needed = sorted(limits.model_fields_set - {"min_bytes", "max_bytes"}) if limits else []
-            of_kind = [spec for name, spec in media.items() if kind_of.get(name) == step.operation]
-            if needed and any(spec.probe == "none" for spec in of_kind):
-                self.mistake(
-                    here, f"{needed[0]!r} is not known with `probe: none`", "say `probe: header`, or leave it out"
-                )
-            if step.deduplicate == "media" and not kinds:
-                self.mistake(here, f"the schema {schema.name!r} has no media", "`deduplicate: row`, or columns")
-            if isinstance(step.deduplicate, list):
-                for column in step.deduplicate:
-                    if column not in values:
-                        self.mistake((*here, "deduplicate"), f"unknown column {column!r}", nearest(column, values))
+            if step.data_juicer is not None and not (self.path.parent / step.data_juicer.recipe).is_file():
+                self.mistake((*place, number, "data_juicer"), f"there is no file {shown(step.data_juicer.recipe)}")
 
     def _compiles(self, place: Location, compiler: Callable[[str], object], source: str) -> None:
         try:
@@ -426,12 +416,9 @@ class _Checker(BesideRecipe):
             self.mistake(place, str(error))
 
 
-def _columns_of(expression: str) -> frozenset[str]:
-    """Return the columns of an expression; none when it is wrong, which is a mistake of its own."""
-    try:
-        return Expression(expression).columns
-    except ValueError:
-        return frozenset()
+def _all_rows(config: ConfigSpec) -> list[RowsSpec]:
+    """Return everything that a config reads rows from."""
+    return [*([config.rows] if config.rows is not None else []), *(one for one in config.splits.values() if one.files)]
 
 
 def _counted_media(schema: Schema) -> set[str]:

@@ -7,42 +7,30 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ByteSize, Field, field_validator, model_validator
 
+from pipeline.curate_spec import CurateSpec  # noqa: TC001  (pydantic reads it)
 from pipeline.document import shown
 from pipeline.model_check import Strict
+from pipeline.spec_values import MB, Count, Seed, as_float, as_list, byte_size
 from pipeline.template import is_template
 
 Depth = Literal["none", "header", "decode", "all_frames"]
 """How far a medium is looked into: not at all; what its headers claim; until its first frame is decoded (and, for a
 video, to the last packet); until every frame is decoded."""
 
-MB = 1_000_000
-MAX_COUNT = 2**63 - 1
-"""What a 64-bit integer holds: rows, bytes, pixels and seeds stay below it."""
+LISTED_FORMATS = ("webdataset", "folder")
+"""Formats of `rows` whose records stand in no annotation file: they are listed."""
 HUBS = ("huggingface", "modelscope")
-PLACES = ("path", *HUBS, "url")
+PLACES = ("path", *HUBS, "url", "dataset")
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}\Z", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}\Z")
 _READER = re.compile(r"[^:]+\.py:[A-Za-z_]\w*\Z")
-_SIZE = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,6})?) ?(?P<unit>[kmgtp]i?b|b)?\Z", re.IGNORECASE)
-_UNITS = {"b": 1} | {
-    f"{letter}{middle}b": base**power
-    for power, letter in enumerate("kmgtp", 1)
-    for middle, base in (("", 1000), ("i", 1024))
-}
-
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Seed = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 Mark = Annotated[str, Field(min_length=1, max_length=1)]
 Moment = int | float | str | None
 """A number, a template, or a column of the raw record."""
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 class PlaceSpec(Strict):
-    """A place that raw files can be had from: exactly one of a path, a repository of a hub, and a URL."""
+    """A place that raw files can be had from: exactly one of a path, a repository of a hub, a URL, and a dataset."""
 
     path: str | None = Field(default=None, min_length=1)
     """A folder, an annotation file or an archive (zip, tar, tar.gz, tar.zst), relative to the recipe file."""
@@ -52,6 +40,8 @@ class PlaceSpec(Strict):
     """A dataset repository of ModelScope, as `owner/name`; `MODELSCOPE_ENDPOINT` and `MODELSCOPE_API_TOKEN` count."""
     url: str | None = None
     """An annotation file or an archive on the web."""
+    dataset: str | None = Field(default=None, min_length=1)
+    """The finished dataset of another recipe, by its name or its path; it is built first."""
     revision: str | None = Field(default=None, min_length=1)
     """Repositories: a branch, tag or commit; left out: the main branch. The manifest says which commit it was."""
     files: list[str] = Field(default_factory=lambda: ["**/*"], min_length=1)
@@ -98,7 +88,7 @@ class PlaceSpec(Strict):
     @field_validator("files", mode="before")
     @classmethod
     def _patterns(cls, value: Any) -> Any:
-        return _as_list(value)
+        return as_list(value)
 
     @property
     def kind(self) -> str:
@@ -127,26 +117,7 @@ class SourceSpec(PlaceSpec):
     @field_validator("max_unpacked", mode="before")
     @classmethod
     def _bytes(cls, value: Any) -> Any:
-        return _byte_size(value)
-
-
-def _byte_size(value: Any) -> Any:
-    """Read `500MB` or a plain number of bytes."""
-    match = _SIZE.match(value) if isinstance(value, str) else None
-    if match:
-        size = round(float(match["number"]) * _UNITS[(match["unit"] or "b").lower()])
-    elif type(value) is int:
-        size = value
-    else:
-        size = 0
-    if not 1 <= size <= MAX_COUNT:
-        raise ValueError(f"{shown(value)} is not a size; write a number of bytes, or e.g. 500MB, 2GB, 64MiB")
-    return size
-
-
-def _as_float(value: Any) -> Any:
-    """Take a whole number for a number; one too large for it is left to be refused."""
-    return float(value) if type(value) is int and abs(value) <= MAX_COUNT else value
+        return byte_size(value)
 
 
 class RunsSpec(Strict):
@@ -168,12 +139,12 @@ class RunsSpec(Strict):
     @field_validator("same", mode="before")
     @classmethod
     def _columns(cls, value: Any) -> Any:
-        return _as_list(value)
+        return as_list(value)
 
     @field_validator("fps", mode="before")
     @classmethod
     def _rate(cls, value: Any) -> Any:
-        return _as_float(value)
+        return as_float(value)
 
 
 class RowsSpec(Strict):
@@ -183,8 +154,10 @@ class RowsSpec(Strict):
     """The name of a source; may be left out when there is only one."""
     files: list[str] = Field(min_length=1)
     """File names or glob patterns inside the source."""
-    format: Literal["json", "jsonl", "csv", "tsv", "parquet"] | None = None
-    """Left out: detected by content."""
+    format: Literal["json", "jsonl", "csv", "tsv", "parquet", "webdataset", "folder"] | None = None
+    """`webdataset`: the files are tars of samples; `folder`: each file is a row; left out: detected by content."""
+    dialect: str | None = None
+    """Whose format the records are in, e.g. `llava` or `ms-swift`: they become `messages`, `images` and `videos`."""
     encoding: str | None = None
     """Left out: UTF-8, or what a byte order mark says."""
     delimiter: Mark | None = None
@@ -207,7 +180,7 @@ class RowsSpec(Strict):
     @field_validator("files", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return _as_list(value)
+        return as_list(value)
 
     @field_validator("reader")
     @classmethod
@@ -215,6 +188,12 @@ class RowsSpec(Strict):
         if value is not None and not _READER.match(value):
             raise ValueError(f"{shown(value)} is no reader; write a file and a function of it, e.g. my_rows.py:rows")
         return value
+
+    @model_validator(mode="after")
+    def _lists_or_reads(self) -> Self:
+        if self.format in LISTED_FORMATS and (self.reader is not None or self.runs is not None):
+            raise ValueError(f"`format: {self.format}` lists its rows itself; `reader` and `runs` read files")
+        return self
 
     @model_validator(mode="after")
     def _marks_differ(self) -> Self:
@@ -266,7 +245,7 @@ class SplitSpec(RowsSpec):
     @field_validator("share", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_float(value)
+        return as_float(value)
 
     @model_validator(mode="after")
     def _exactly_one(self) -> SplitSpec:
@@ -377,7 +356,7 @@ class FramesSpec(Strict):
     @field_validator("per_second", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_float(value)
+        return as_float(value)
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -420,106 +399,7 @@ class RejectsSpec(Strict):
     @field_validator("max_share", mode="before")
     @classmethod
     def _number(cls, value: Any) -> Any:
-        return _as_float(value)
-
-
-class _Sides(Strict):
-    min_width: Count | None = None
-    """Pixels."""
-    max_width: Count | None = None
-    """Pixels."""
-    min_height: Count | None = None
-    """Pixels."""
-    max_height: Count | None = None
-    """Pixels."""
-    min_side: Count | None = None
-    """Pixels of the shorter side."""
-    max_side: Count | None = None
-    """Pixels of the longer side."""
-    max_aspect: float | None = Field(default=None, ge=1)
-    """Longer side over shorter side."""
-    max_bytes: ByteSize | None = None
-    """Size of the file."""
-
-    @field_validator("max_bytes", mode="before")
-    @classmethod
-    def _bytes(cls, value: Any) -> Any:
-        return _byte_size(value)
-
-    @field_validator("max_aspect", mode="before")
-    @classmethod
-    def _number(cls, value: Any) -> Any:
-        return _as_float(value)
-
-    @model_validator(mode="after")
-    def _some_pass(self) -> Self:
-        for name in type(self).model_fields:
-            low, high = getattr(self, name), getattr(self, name.replace("min_", "max_", 1), None)
-            if name.startswith("min_") and low is not None and high is not None and low > high:
-                raise ValueError(f"{name} {shown(low)} is larger than {name.replace('min_', 'max_', 1)} {shown(high)}")
-        return self
-
-
-class ImageFilter(_Sides):
-    """Images that may stay."""
-
-    animated: bool | None = None
-    """Only animated images, or only still ones."""
-
-
-class VideoFilter(_Sides):
-    """Videos that may stay."""
-
-    min_seconds: float | None = Field(default=None, ge=0)
-    """Seconds."""
-    max_seconds: float | None = Field(default=None, gt=0)
-    """Seconds."""
-    min_frames: Count | None = None
-    """Frames."""
-    max_frames: Count | None = None
-    """Frames."""
-    min_fps: float | None = Field(default=None, gt=0)
-    """Frames per second, on average."""
-    max_fps: float | None = Field(default=None, gt=0)
-    """Frames per second, on average."""
-    audio: bool | None = None
-    """Only with sound, or only without."""
-
-    @field_validator("min_seconds", "max_seconds", "min_fps", "max_fps", mode="before")
-    @classmethod
-    def _numbers(cls, value: Any) -> Any:
-        return _as_float(value)
-
-
-class CurateSpec(Strict):
-    """One step of curation; steps run in order."""
-
-    drop_if: str | None = None
-    """An expression over the row, e.g. ``stars < 10 or `text prompt` == ''``; true drops the row."""
-    image: ImageFilter | None = None
-    """Drop rows with an image outside of these limits."""
-    video: VideoFilter | None = None
-    """Drop rows with a video outside of these limits."""
-    deduplicate: Literal["media", "row"] | Annotated[list[str], Field(min_length=1)] | None = None
-    """Keep the first of the rows with the same media, the same everything, or the same values in these columns."""
-    limit: Count | None = None
-    """Keep this many rows of a config, drawn with the seed."""
-    seed: Seed = 0
-    """The seed of `limit`."""
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> CurateSpec:
-        given = self.model_fields_set - {"seed"}
-        if len(given) != 1 or getattr(self, next(iter(given))) is None:
-            raise ValueError("a step is exactly one of drop_if, image, video, deduplicate, limit")
-        if "seed" in self.model_fields_set and self.limit is None:
-            raise ValueError("`seed` goes with `limit`")
-        return self
-
-    @property
-    def operation(self) -> str:
-        """The step's one key."""
-        return next(iter(self.model_fields_set - {"seed"}))
+        return as_float(value)
 
 
 class ShardsSpec(Strict):
@@ -535,7 +415,7 @@ class ShardsSpec(Strict):
     @field_validator("max_bytes", "row_group_bytes", mode="before")
     @classmethod
     def _bytes(cls, value: Any) -> Any:
-        return _byte_size(value)
+        return byte_size(value)
 
 
 class FetchSpec(Strict):
@@ -555,12 +435,12 @@ class FetchSpec(Strict):
     @field_validator("max_bytes", mode="before")
     @classmethod
     def _bytes(cls, value: Any) -> Any:
-        return _byte_size(value)
+        return byte_size(value)
 
     @field_validator("allow_hosts", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
-        return _as_list(value)
+        return as_list(value)
 
 
 class PublishSpec(Strict):

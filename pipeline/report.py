@@ -30,6 +30,8 @@ class StageReport:
     """Nothing had changed, so nothing was done."""
     notes: list[str] = field(default_factory=list)
     """What a person should know."""
+    table: list[str] = field(default_factory=list)
+    """Lines that are shown when nothing is built beyond this stage."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""

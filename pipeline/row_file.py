@@ -53,10 +53,10 @@ def write_rows(path: Path, rows: pa.Table) -> None:
         writer.write(rows)
 
 
-def read_rows(path: Path) -> pa.Table:
-    """Return a whole file."""
+def read_rows(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Return a whole file, or some columns of it."""
     with pa.OSFile(str(path)) as file:
-        return pa.ipc.open_file(file).read_all()
+        return (pa.ipc.open_file(file) if columns is None else _reader(file, columns)).read_all()
 
 
 def schema_of(path: Path) -> pa.Schema:
@@ -83,7 +83,8 @@ def read_batches(path: Path, columns: list[str], *, rows: int = 1) -> Iterator[p
 
 def take_rows(path: Path, rows: np.ndarray, columns: list[str]) -> Iterator[pa.Table]:
     """Yield the named columns of some rows (ascending positions), some at a time."""
-    starts = _starts(path, path.stat().st_mtime_ns)
+    status = path.stat()
+    starts = _starts(path, status.st_mtime_ns, status.st_ino)
     with pa.OSFile(str(path)) as file:
         reader = _reader(file, columns)
         done = 0
@@ -105,7 +106,7 @@ def _reader(file: pa.NativeFile, columns: list[str]) -> pa.ipc.RecordBatchFileRe
 
 
 @lru_cache(maxsize=1_024)
-def _starts(path: Path, mtime_ns: int) -> np.ndarray:  # noqa: ARG001  (a file written anew is another file)
+def _starts(path: Path, mtime_ns: int, inode: int) -> np.ndarray:  # noqa: ARG001  (a file written anew is another file)
     """Return the position of each batch's first row, and behind them the number of rows."""
     with pa.OSFile(str(path)) as file:
         schema = pa.ipc.open_file(file).schema

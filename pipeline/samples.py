@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from pipeline.row_file import read_batches, take_rows
 from pipeline.stages.cache import plan_path
+from pipeline.stages.changes import overlay
 from pipeline.stages.convert import records_path
 
 if TYPE_CHECKING:
@@ -80,12 +81,24 @@ def iter_values(
 ) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield the values of samples in batches, each with the position of its first sample.
 
-    Rows of a schema that has no values are there too, with nothing but their line.
+    Values are as curation has changed them so far. Rows of a schema that has no values are there too, with nothing but
+    their line.
     """
+    for first, _, _, table in iter_tables(build, samples, config, columns):
+        yield first, table.to_pylist()
+
+
+def iter_tables(
+    build: Build, samples: pa.Table, config: str, columns: list[str]
+) -> Iterator[tuple[int, int, np.ndarray, pa.Table]]:
+    """Yield the same as tables: the first sample's position, the file's number, the rows in its records, and values."""
+    changes = overlay(build.workspace.changes(config))
     for file, first, rows in by_file(samples, build.files_of(config)):
+        number = samples.column("file")[first].as_py()
         done = 0
         for table in take_rows(records_path(build.workspace, file), rows, columns or ["__line"]):
-            yield first + done, table.to_pylist()
+            here = rows[done : done + table.num_rows]
+            yield first + done, number, here, changes.laid_over(table, number, here)
             done += table.num_rows
 
 

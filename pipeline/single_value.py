@@ -33,6 +33,7 @@ _KINDS = {
     bytes: "bytes",
     list: "a list",
     dict: "a mapping",
+    type(None): "null",
 }
 BLANKS = " \t\r\n"
 """What may stand around a number; Python's own `strip` takes control characters too."""
@@ -43,9 +44,14 @@ def shown(value: Any) -> str:
     """Write a value for a message: as Python would, cut to 80 characters."""
     try:
         text = repr(value)
-    except ValueError:  # an integer of more than 4,300 digits
+    except (ValueError, RecursionError):  # an integer of more than 4,300 digits; lists a thousand deep
         text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def kind_of(value: Any) -> str:
+    """Say in words what a value is: a text, an integer, null."""
+    return _KINDS.get(type(value), f"a {type(value).__name__}")
 
 
 def overflows(values: Sequence[float | None]) -> bool:
@@ -55,8 +61,7 @@ def overflows(values: Sequence[float | None]) -> bool:
 
 def type_error(name: str, value: Any, wanted: str) -> RowRejected:
     """Say that a value is of another type than wanted."""
-    kind = _KINDS.get(type(value), f"a {type(value).__name__}")
-    return RowRejected("schema.type", f"{name} is {shown(value)}, {kind}, not {wanted}")
+    return RowRejected("schema.type", f"{name} is {shown(value)}, {kind_of(value)}, not {wanted}")
 
 
 def scalar_value(value: Any, dtype: str, name: str, *, untyped: bool) -> Any:

@@ -12,9 +12,13 @@
       plan/<config>/<key>.arrow        one row a sample: its place in the records, its media by hash and facts
       plan/<config>.<stage>.arrow      the samples a stage kept
       plan/<config>.<stage>.json       their counts; written last, so that its presence means done
+      plan/<config>.changes.arrow      the values that curation changed, laid over the records
       shards/<config>/<shard>.json     the facts of a shard that is written, until all are and the manifest says so
       rejects/<stage>/<config>….parquet  the rows a stage left out
       rejected.parquet                 all of them: config, split, file, line, stage, reason, message, media
+      changed/<config>.parquet         every value that curation wrote anew
+      changed.parquet                  all of them: config, split, file, line, step, column, before, after
+      captions.sqlite                  what models said of media, so that none is asked twice
     <out>/<name>/                      the dataset repository exactly as it is pushed
       README.md
       <config>/<split>-00000-of-00003.parquet
@@ -85,6 +89,11 @@ class Workspace:
         """Where the members lie that stay in archives."""
         return self.work / "members"
 
+    @property
+    def listings(self) -> Path:
+        """Rows of what has no annotation file."""
+        return self.work / "listings"
+
     def records(self, config: str) -> Path:
         """Normalised rows of a config."""
         return self.work / "records" / config
@@ -111,6 +120,19 @@ class Workspace:
     def rejects(self, stage: str, config: str) -> Path:
         """The rows that a stage left out of a config."""
         return self.work / "rejects" / stage / f"{config}.parquet"
+
+    def changes(self, config: str) -> Path:
+        """The rows of a config that curation changed, with their values."""
+        return self.kept(config, "changes")
+
+    def changed_values(self, config: str) -> Path:
+        """The values of a config that curation changed, with what they were before."""
+        return self.work / "changed" / f"{config}.parquet"
+
+    @property
+    def changed(self) -> Path:
+        """Every value that curation changed."""
+        return self.work / "changed.parquet"
 
 
 _FULL = "free some space or choose another disk with --work, --out or --cache, and run it again"
@@ -274,7 +296,7 @@ def locked(folder: Path) -> Iterator[None]:
         with disk_errors(folder / "lock"):
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-            for pattern in (TEMPORARY, f"plan/{TEMPORARY}", f"rejects/*/{TEMPORARY}"):
+            for pattern in (TEMPORARY, f"plan/{TEMPORARY}", f"rejects/*/{TEMPORARY}", f"changed/{TEMPORARY}"):
                 for leftover in folder.glob(f"{pattern}*"):
                     leftover.unlink()
             for scratch in folder.glob(f"{SCRATCH}*"):

@@ -1,26 +1,31 @@
-"""The folder against the build behind it: rows in = rows out + rejects, shard hashes, and the media in the shards."""
+"""The folder against the build behind it: rows in = rows out + rejects, shard hashes, media, and changed values."""
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.checks.dataset import REBUILD
 from pipeline.checks.problem import Problem
+from pipeline.content_hash import ContentHash
 from pipeline.media.probe import hash_bytes, hash_file
-from pipeline.row_file import read_rows
+from pipeline.row_file import read_rows, take_rows
 from pipeline.stages.card import rejected_of, shards_of
+from pipeline.stages.changes import overlay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.build import Build
+    from pipeline.stages.changes import Overlay
 
 
 def check_rows(build: Build) -> Iterator[Problem]:
@@ -39,10 +44,23 @@ def check_rows(build: Build) -> Iterator[Problem]:
         if rows_in != rows_out + rejected[config]:
             message = f"{rows_in:,} rows in, {rows_out:,} rows out and {rejected[config]:,} rejects"
             yield Problem(code="SW801", config=config, message=message, hint=REBUILD)
+        yield from _check_changed(build, config)
         counted = rejected_of(build, config)
         if counted != dict(reasons.get(config, {})):
             message = f"the card counts {counted}, rejected.parquet holds {dict(reasons.get(config, {}))}"
             yield Problem(code="SW801", config=config, message=message, hint=REBUILD)
+
+
+def _check_changed(build: Build, config: str) -> Iterator[Problem]:
+    """What curation counts as changed stands in changed.parquet."""
+    counted = build.manifest.stages["curate"]["configs"][config].get("changed", {})
+    noted: Counter[str] = Counter()
+    for batch in pq.ParquetFile(build.workspace.changed).iter_batches(columns=["config", "step"]) if counted else ():
+        chosen = batch.filter(pc.equal(batch.column("config"), config))
+        noted.update(chosen.column("step").to_pylist())
+    if dict(noted) != {step: sum(columns.values()) for step, columns in counted.items()}:
+        message = f"curation counts {counted}, changed.parquet holds {dict(noted)}"
+        yield Problem(code="SW804", config=config, message=message, hint=REBUILD)
 
 
 def _rows(path: Path) -> int:
@@ -64,6 +82,11 @@ class ShardCheck:
     """Media columns that are embedded, and whether each is a list."""
     media: tuple[tuple[str, ...], ...]
     """Row by row, the hashes that the plan says, column by column."""
+    changes: Path
+    """What curation changed, if that file is there."""
+    changed: np.ndarray = field(repr=False)
+    """Rows of the shard that were changed, and in the same order where they stand in there."""
+    places: np.ndarray = field(repr=False)
 
 
 def check_shards(build: Build) -> Iterator[Problem]:
@@ -84,14 +107,17 @@ def check_shards(build: Build) -> Iterator[Problem]:
 def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
     for config in build.recipe.configs.values():
         samples = read_rows(build.workspace.kept(config.name, "split"))
+        changes = overlay(build.workspace.changes(config.name))
         columns = tuple((column.name, column.is_list) for column in config.schema.media_columns)
         for number, split in enumerate(config.splits):
-            chosen = samples.filter(pa.compute.equal(samples.column("split"), number)).column("media")
+            chosen = samples.filter(pc.equal(samples.column("split"), number))
             start = 0
             for name in shards_of(build, config.name, split):
                 shard = shards[name]
-                media = chosen.slice(start, shard["rows"]).to_pylist()
+                mine = chosen.slice(start, shard["rows"])
+                media = mine.column("media").to_pylist()
                 start += shard["rows"]
+                changed, places = _changed(changes, mine)
                 yield ShardCheck(
                     name=name,
                     path=build.workspace.out / name,
@@ -99,7 +125,21 @@ def _shard_checks(build: Build, shards: dict[str, Any]) -> Iterator[ShardCheck]:
                     bytes=shard["bytes"],
                     columns=columns if build.recipe.embedded else (),
                     media=tuple(tuple(hashes) for hashes in media),
+                    changes=changes.path,
+                    changed=changed,
+                    places=places,
                 )
+
+
+def _changed(changes: Overlay, samples: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of some samples were changed, and where they stand among the changes."""
+    numbers, rows = samples.column("file").to_numpy(), samples.column("row").to_numpy()
+    found = [(np.array([], np.int64),) * 2]
+    for number in np.unique(numbers) if len(changes) else ():
+        mine = np.flatnonzero(numbers == number)
+        known, places = changes.places(int(number), rows[mine])
+        found.append((mine[known], places))
+    return np.concatenate([rows for rows, _ in found]), np.concatenate([places for _, places in found])
 
 
 def prove_shard(check: ShardCheck) -> list[Problem]:
@@ -122,10 +162,33 @@ def prove_shard(check: ShardCheck) -> list[Problem]:
                         message = "its media are not the ones that were cached"
                         problems.append(Problem(code="SW802", file=check.name, row=row, message=message, hint=REBUILD))
                     row += 1
+            problems += _wrong_values(check, file)
     except (pa.ArrowException, OSError) as error:
         message = f"the shard cannot be read: {' '.join(str(error).split())[:300]}"
         return [Problem(code="SW301", file=check.name, message=message, hint=REBUILD)]
     return problems
+
+
+def _wrong_values(check: ShardCheck, file: pq.ParquetFile) -> Iterator[Problem]:
+    """Yield a row group whose changed values are not those that curation wrote, with its first changed row."""
+    columns = list(overlay(check.changes).columns)
+    first = 0
+    for group in range(file.metadata.num_row_groups if len(check.changed) else 0):
+        last = first + file.metadata.row_group(group).num_rows
+        here = (check.changed >= first) & (check.changed < last)
+        if here.any():
+            table = file.read_row_group(group, columns=columns).select(columns)
+            found, wanted = ContentHash(), ContentHash()
+            rows = check.changed[here]
+            for name in columns:
+                found.add(name, table.column(name).take(pa.array(rows - first)))
+            for part in take_rows(check.changes, check.places[here], columns):
+                for name in columns:
+                    wanted.add(name, part.column(name))
+            if found.hexdigest() != wanted.hexdigest():
+                message = "the values that curation changed are not these, in this row or behind it"
+                yield Problem(code="SW804", file=check.name, row=int(rows[0]), message=message, hint=REBUILD)
+        first = last
 
 
 def _hashes(column: pa.ChunkedArray, is_list: bool) -> Iterator[list[str]]:

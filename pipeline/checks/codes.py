@@ -97,6 +97,7 @@ CODES: dict[str, Code] = {
     "SW801": Code("rows in are not rows out plus rejects"),
     "SW802": Code("a medium in a shard, or beside it, is not the one that was cached"),
     "SW803": Code("a shard is not the file that was built"),
+    "SW804": Code("values that curation changed are not those that it noted"),
 }
 """Code -> what it says."""
 

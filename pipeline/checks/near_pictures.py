@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.media.hash_pieces import hash_pieces
 from pipeline.media.picture_hash import HASH_BITS, NEAR_BITS
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ MOST_COMPARED = 100_000_000
 """Pairs that are compared at the most; of a dataset that makes more of them some are not found."""
 AT_ONCE = 1 << 18
 """Pairs at a time, so that they stay near the processor."""
-_HASHES_AT_ONCE = 1 << 16
 _TABLE_BITS, _SPREAD = 23, np.uint32(2_654_435_761)
 ALIKE_SHAPES = 0.05
 """By how much the width of nearly the same picture may differ, taking it for as high."""
@@ -35,7 +35,7 @@ def near_pairs(
     `hashes` are two numbers of 64 bits each, `sides` say on which side a picture is, `shapes` are the logarithms of
     width by height. Returns the pictures for which there is one, that one, and by how many bits they differ.
     """
-    pieces = _pieces(hashes)
+    pieces = hash_pieces(hashes, PIECES, 16)
     partner = np.full(len(hashes), -1, np.int64)
     apart = np.full(len(hashes), HASH_BITS, np.uint8)
     left = MOST_COMPARED
@@ -63,18 +63,6 @@ def near_pairs(
             break
     found = np.flatnonzero(partner >= 0)
     return found, partner[found], apart[found]
-
-
-def _pieces(hashes: np.ndarray) -> list[np.ndarray]:
-    """Cut hashes into pieces; neighbouring bits, which are of like frequencies, come into different ones."""
-    pieces = [np.empty(len(hashes), np.uint16) for _ in range(PIECES)]
-    for first in range(0, len(hashes), _HASHES_AT_ONCE):
-        some = slice(first, first + _HASHES_AT_ONCE)
-        bits = np.unpackbits(np.ascontiguousarray(hashes[some]).view(np.uint8), axis=1)
-        for number, piece in enumerate(pieces):
-            mine = bits[:, number::PIECES]
-            piece[some] = mine @ (1 << np.arange(mine.shape[1], dtype=np.uint16))
-    return pieces
 
 
 def _on_several_sides(keys: np.ndarray, marks: np.ndarray, table: np.ndarray) -> np.ndarray:

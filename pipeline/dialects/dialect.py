@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+VERSION = 1
+"""Part of what converted rows are known by: raised when a dialect reads anything else than before."""
 IMAGE, VIDEO = "<image>", "<video>"
 """Placeholders in the content of canonical messages."""
 ROLES = ("system", "user", "assistant")

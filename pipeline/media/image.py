@@ -166,6 +166,25 @@ def greys_of(image: Image.Image) -> Greys | None:
     )
 
 
+def grey_picture(image: Image.Image, longest: int) -> tuple[int, bytes] | None:
+    """Return a picture in grey with its longer side scaled down to `longest`, as its width and its greys row by row.
+
+    None: its values are no greys or colours of a known range. A smaller picture keeps its size. Every grey is the mean
+    of what it covers.
+    """
+    if image.mode in ("I", "F"):
+        return None
+    if image.mode in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr") and max(image.size) >= 2 * longest:
+        # most of the way by whole pixels, so that no large picture is converted as it is
+        image = image.reduce(max(image.size) // longest)
+    grey = _grey(image)
+    scale = longest / max(grey.size)
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in grey.size)
+        grey = grey.resize((width, height), Image.Resampling.BOX)
+    return grey.width, grey.tobytes()
+
+
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         image = image.convert("I").point(lambda value: value * (1 / 256))

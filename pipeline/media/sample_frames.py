@@ -127,7 +127,7 @@ def _write(
     try:
         with closing(decoded_frames(source, index, numbers)) as frames:
             for number, frame in frames:
-                image = _upright(frame)
+                image = upright(frame)
                 data = _encoded(image, picture)
                 path = folder / f"{len(paths):05}{_SUFFIXES[picture]}"
                 paths.append(path)
@@ -144,7 +144,7 @@ def _write(
     return sampled
 
 
-def _upright(frame: VideoFrame) -> Any:
+def upright(frame: VideoFrame) -> Any:
     """Return a frame as one of Pillow's images, turned as it is to be shown."""
     # PyAV hands its frames to Pillow
     image = cast("Any", frame).to_image(interpolation=EXACT, threads=1)

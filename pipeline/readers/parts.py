@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 PART_BYTES = 8 << 20
 """About how many bytes a part has."""
+_LINES = ("jsonl", "webdataset", "folder")
+"""Formats whose records are lines of JSON."""
 _THREADS = 2
 _SEARCHED_BYTES = 1 << 16
 
@@ -39,9 +41,9 @@ def cut_into_parts(path: Path, options: ReadOptions) -> list[Part]:
     try:
         size = path.stat().st_size
         kind = detect_format(path, options) if is_large(size) and options.runs is None else None
-        if kind not in ("json", "jsonl") or not is_utf8(path, options):
+        if kind not in ("json", *_LINES) or not is_utf8(path, options):
             return []
-        border = (b"\n", 1) if kind == "jsonl" else border_of_array(path, options)
+        border = (b"\n", 1) if kind in _LINES else border_of_array(path, options)
         if border is None:
             return []
         with path.open("rb") as file:

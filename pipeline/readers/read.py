@@ -6,6 +6,8 @@
     json       it starts with `[`, or with an object that is alone in the file or spans lines
     jsonl      it starts with an object that fills the first line, and more follows or the ending says so
 
+What `format: webdataset` and `format: folder` are for is declared, and read from a listing of it.
+
 JSON is told by its content and not by its ending, because `.json` often holds JSON Lines and `.jsonl` an array. The
 codes of bad records:
 
@@ -20,12 +22,15 @@ codes of bad records:
     read.nul            a NUL byte in a CSV row
     read.frame          a line that is to tell of one frame of a video, and does not, or not in order
     read.parquet        a value that Python cannot hold
+    read.integer        a member of a WebDataset shard that is to be a whole number, and is none
+    read.name           a file name that is not valid Unicode, or holds a control character
     read.encoding       bytes that do not fit the encoding
     read.too_large      longer than `MAX_RECORD_BYTES`
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import orjson
@@ -35,6 +40,7 @@ from pipeline.readers.csv_rows import read_csv, read_tsv
 from pipeline.readers.json_array import read_json
 from pipeline.readers.json_cursor import BrokenTextError, Cursor
 from pipeline.readers.json_lines import read_json_lines
+from pipeline.readers.listing import read_listing
 from pipeline.readers.parquet_rows import read_parquet
 from pipeline.readers.record import BadRecord, Batch, batched
 from pipeline.readers.runs import joined
@@ -52,6 +58,8 @@ READERS = {
     "csv": read_csv,
     "tsv": read_tsv,
     "parquet": read_parquet,
+    "webdataset": read_listing,
+    "folder": read_listing,
 }
 """Each format and the function that reads it."""
 
@@ -102,7 +110,7 @@ def detect_format(path: Path, options: ReadOptions) -> str:
             raise SourceError(f"{path}: is packed with {name}", allowed=", ".join(READERS), hint="unpack it first")
     if not start and ending in _LINES_ENDINGS:
         return "jsonl"
-    sample = _sample(path, options)
+    sample = _sample(path, replace(options, part=None))  # of the file: a part may look like something else
     if ending in _TABLE_ENDINGS:
         if _holds_json(sample):
             raise SourceError(

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal
 
+    from pipeline.media.location import Location
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Medium:
@@ -26,6 +28,8 @@ class Medium:
     """With its dot, as its content says: `.jpg`, `.png`, `.mp4` …"""
     read: Callable[[], bytes]
     """Gives its bytes; valid as long as its row is the newest one that was asked for."""
+    location: Location | None = None
+    """Where it lies by itself, so that it can be read in pieces; None: only `read` gives it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,9 +61,12 @@ class CanonicalRow:
     @property
     def images(self) -> list[Medium]:
         """The images of the conversation in their order."""
-        return [part for turn in self.turns for part in turn.parts if not isinstance(part, str) and part.kind == "image"]
+        return self._shown("image")
 
     @property
     def videos(self) -> list[Medium]:
         """The videos of the conversation in their order."""
-        return [part for turn in self.turns for part in turn.parts if not isinstance(part, str) and part.kind == "video"]
+        return self._shown("video")
+
+    def _shown(self, kind: Literal["image", "video"]) -> list[Medium]:
+        return [part for turn in self.turns for part in turn.parts if not isinstance(part, str) and part.kind == kind]

@@ -14,10 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.column_type import ColumnType, ListOf, Media
 from pipeline.conversation import MediaPart, Message, Ready, Turn, check_conversation, compile_conversation
 from pipeline.document import nearest
+from pipeline.errors import DatasetError
+from pipeline.rows.typed_messages import TypedMessages, compile_typed
 from pipeline.schema import Schema, load_schema
 from pipeline.template import Template, is_template
-from train.example import TrainError
-from train.feed.typed_messages import TypedMessages, compile_typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ def view_from(
     `paths` are columns of texts that may be paths of media, if the conversation says so.
 
     Raises:
-        TrainError: it does not fit the columns; says how.
+        DatasetError: it does not fit the columns; says how.
         RecipeError: mistakes in a schema file.
     """
     told = "as templates say"
@@ -106,7 +106,7 @@ def view_from(
         told = told if told.startswith("as the schema") else f"as the schema {conversation.name} says"
         if conversation.conversation is None:
             hint = "write one into the schema: `conversation:`, a list of turns or a column of messages"
-            raise TrainError(f"the schema {conversation.name!r} does not say what a conversation is", hint=hint)
+            raise DatasetError(f"the schema {conversation.name!r} does not say what a conversation is", hint=hint)
         spec = conversation.conversation
     else:
         spec = _parsed(conversation)
@@ -117,7 +117,7 @@ def view_from(
             f"  {'.'.join(map(str, place))}: {what}{f' ({hint})' if hint else ''}" for place, what, hint in mistakes
         ]
         columns = ", ".join(types)
-        raise TrainError(
+        raise DatasetError(
             "\n".join(["the conversation does not fit the columns of the dataset:", *lines]), allowed=columns
         )
     return _view(spec, types, told)
@@ -132,9 +132,9 @@ def _parsed(conversation: list[Any] | dict[str, Any]) -> list[Turn] | Ready:
         places = error.errors(include_url=False, include_context=False)
         lines = [f"  {'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}" for one in places]
         allowed = "[{user: [{image: COLUMN}, {text: …}]}, {assistant: '{{ COLUMN }}'}]"
-        raise TrainError("\n".join(["the conversation cannot be read:", *lines]), allowed=allowed) from None
+        raise DatasetError("\n".join(["the conversation cannot be read:", *lines]), allowed=allowed) from None
     if not turns:
-        raise TrainError("the conversation has no turns", allowed="[{user: […]}, {assistant: …}]")
+        raise DatasetError("the conversation has no turns", allowed="[{user: […]}, {assistant: …}]")
     return turns
 
 
@@ -176,8 +176,8 @@ def checked_column(name: str, columns: list[str], option: str) -> str:
     """Return the name of a column that is there.
 
     Raises:
-        TrainError: it is not.
+        DatasetError: it is not.
     """
     if name not in columns:
-        raise TrainError(f"`{option}` is {name!r}, and there is no such column", hint=nearest(name, columns))
+        raise DatasetError(f"`{option}` is {name!r}, and there is no such column", hint=nearest(name, columns))
     return name

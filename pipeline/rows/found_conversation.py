@@ -13,15 +13,17 @@ from pipeline.checks.row_turns import ROLES, SPEAKERS, TOKENS
 from pipeline.checks.value_hashes import is_list
 from pipeline.column_type import ColumnType, ListOf, Scalar, Struct
 from pipeline.conversation import Ready
-from train.example import TrainError
-from train.feed.conversation_view import View, kind_of_column
-from train.feed.typed_messages import TypedMessages
+from pipeline.errors import DatasetError
+from pipeline.rows.conversation_view import View, kind_of_column
+from pipeline.rows.typed_messages import TypedMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.media.facts import Kind
 
+EXAMPLE = "write, for example:"
+"""What the hint begins with that shows a conversation."""
 _CALLS = ("function_call", "tool_call")
 _ANSWERS = ("answer", "caption", "response", "output", "target", "text", "label", "formula", "latex", "description")
 _QUESTIONS = ("question", "prompt", "instruction", "query", "problem", "input")
@@ -34,8 +36,8 @@ def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_row
     `first_rows` gives the first values of a column.
 
     Raises:
-        TrainError: no column holds conversations, or it is not clear where its media stand; shows the columns and what
-            to write.
+        DatasetError: no column holds conversations, or it is not clear where its media stand; shows the columns and
+            what to write.
     """
     roles: dict[str, Any] = {
         role: name
@@ -47,16 +49,16 @@ def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_row
     typed = _typed_column(schema)
     talk = columns_of(schema).conversation
     if typed is None and talk is None:
-        raise TrainError(
+        raise DatasetError(
             f"no column holds conversations, and nothing says how a row becomes one; columns: {_shown(types)}",
             allowed="a schema file, or `conversation` with templates or with a column of messages",
-            hint=f"write, for example:\n{example_for(types)}",
+            hint=f"{EXAMPLE}\n{example_for(types)}",
         )
     for kind in ("image", "video"):
         alike = [name for name, found in media.items() if found == kind]
         if len(alike) > 1:
             what = f"the columns {', '.join(map(repr, alike))} all hold {kind}s, and nothing says where each stands"
-            raise TrainError(what, hint=f"write, for example:\n{example_for(types)}")
+            raise DatasetError(what, hint=f"{EXAMPLE}\n{example_for(types)}")
     if typed is not None:
         column, role_key, content_key = typed
         by_kind = {str(kind): name for name, kind in media.items()}
@@ -70,7 +72,7 @@ def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_row
     media_first = bool(missing)
     if media_first and named & set(media.values()):
         what = f"placeholders in {talk.name!r} say where {named.pop()}s stand, and not where {missing[0]}s do"
-        raise TrainError(what, hint=f"write, for example:\n{example_for(types)}")
+        raise DatasetError(what, hint=f"{EXAMPLE}\n{example_for(types)}")
     ready = Ready(
         column=talk.name,
         role_key=talk.role_key,

@@ -129,9 +129,7 @@ def unpack(
             temporary.rename(destination)
         except RefusedError as error:
             _remove(temporary)
-            member = f"member {_shown(error.member)} " if error.member else ""
-            what = f"archive {_shown(archive.name)}: {member}{error.why}"
-            raise SourceError(what, allowed=error.allowed, hint=error.hint) from error
+            raise _refused(archive, error) from error
         except OSError as error:
             _remove(temporary)
             raise WorkspaceError(
@@ -153,16 +151,7 @@ def _unpack(
     name_encoding: str | None,
     stays: Callable[[str], bool] | None,
 ) -> UnpackReport:
-    kind = _format_by_content(file) or _format_by_name(archive)
-    ratio = _Ratio(limits, os.fstat(file.fileno()).st_size)
-    file.seek(0)
-    if kind == "zip":
-        members = zip_members(file, name_encoding=name_encoding, count=ratio.count, max_members=limits.max_members)
-    elif kind:
-        members = tar_members(Stream(ratio.counted(_plain(file, kind))), name_encoding)
-    else:
-        raise RefusedError("is not an archive by its content", allowed=FORMATS, hint="fetch the archive again")
-
+    kind, members = _members(file, archive, limits, name_encoding)
     if kind not in {"zip", "tar"}:
         stays = None
     tree = _Tree(folder)
@@ -192,6 +181,44 @@ def _unpack(
             files += 1
             written += member.size
     return UnpackReport(format=kind, files=files, bytes=written, junk=junk, staying=staying)
+
+
+def _members(
+    file: BinaryIO, archive: Path, limits: ArchiveLimits, name_encoding: str | None
+) -> tuple[str, Iterator[Member]]:
+    """Return the format of an archive, and its members from front to back."""
+    kind = _format_by_content(file) or _format_by_name(archive)
+    ratio = _Ratio(limits, os.fstat(file.fileno()).st_size)
+    file.seek(0)
+    if kind == "zip":
+        return kind, zip_members(file, name_encoding=name_encoding, count=ratio.count, max_members=limits.max_members)
+    if kind:
+        return kind, tar_members(Stream(ratio.counted(_plain(file, kind))), name_encoding)
+    raise RefusedError("is not an archive by its content", allowed=FORMATS, hint="fetch the archive again")
+
+
+def members_of(archive: Path, limits: ArchiveLimits, *, name_encoding: str | None = None) -> Iterator[Member]:
+    """Yield the files of an archive from front to back, without writing any; each is read before the next, or not.
+
+    Raises:
+        SourceError: the archive cannot be read, or is refused.
+    """
+    try:
+        with archive.open("rb") as file:
+            for seen, member in enumerate(_members(file, archive, limits, name_encoding)[1], 1):
+                if seen > limits.max_members:
+                    raise RefusedError("has more members than allowed", allowed=f"{limits.max_members:,} (max_members)")
+                if not member.folder and not _is_junk(member.parts):
+                    yield member
+    except RefusedError as error:
+        raise _refused(archive, error) from error
+    except OSError as error:
+        raise SourceError(f"cannot read {archive.name!r}: {error.strerror}", hint="check its permissions") from error
+
+
+def _refused(archive: Path, error: RefusedError) -> SourceError:
+    member = f"member {_shown(error.member)} " if error.member else ""
+    return SourceError(f"archive {_shown(archive.name)}: {member}{error.why}", allowed=error.allowed, hint=error.hint)
 
 
 def _hash(member: Member) -> bytes:

@@ -6,17 +6,19 @@ compressed data there is no place to begin to read but the start.
 
 from __future__ import annotations
 
+import os
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipeline.errors import WorkspaceError
 from pipeline.media.location import FilePart
 from pipeline.row_file import read_rows, schema_of, write_rows
 
 if TYPE_CHECKING:
-    import os
     from pathlib import Path
 
 _HASH_BYTES = 32
@@ -106,3 +108,40 @@ class ArchiveInPlace:
             return None
         part = FilePart(self.path, int(self._offsets[number]), int(self._sizes[number]))
         return MemberInPlace(part, self._hashes[_HASH_BYTES * number : _HASH_BYTES * (number + 1)].hex())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Opened:
+    """The members of a shard that stay in it, by their names."""
+
+    table: pa.Table
+    numbers: dict[str, int]
+
+
+class ShardInPlace:
+    """One archive of many, used as if it were a folder of its members: some stay in it, the others lie in a folder."""
+
+    def __init__(self, path: Path, *, sha256: str, stat: os.stat_result, index: Path, folder: Path) -> None:
+        """Take an archive that was as `stat` says before it was hashed; `index` is read when a member is asked for."""
+        self.path, self.sha256, self.stat = path, sha256, stat
+        self._index, self._folder = index, folder
+
+    def find(self, name: str) -> MemberInPlace | Path | None:
+        """Return the member of a POSIX path in the archive: in its place, or as the file that it was unpacked to."""
+        opened = _opened(self._index)
+        number = opened.numbers.get(name)
+        if number is None:
+            file = self._folder / name
+            inside = os.path.realpath(file) == os.fspath(file)
+            return file if inside and file.is_file() else None
+        offset, size, sha256 = (opened.table.column(key)[number].as_py() for key in ("offset", "size", "sha256"))
+        return MemberInPlace(FilePart(self.path, offset, size), sha256.hex())
+
+
+@lru_cache(maxsize=8)
+def _opened(index: Path) -> _Opened:
+    """Return what an index says; rows ask for the members of few shards at a time."""
+    table = read_index(index)
+    if table is None:
+        raise WorkspaceError(f"{index} is missing or damaged", hint="remove it and run the build again")
+    return _Opened(table=table, numbers={name: number for number, name in enumerate(table.column("name").to_pylist())})

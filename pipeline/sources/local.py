@@ -20,9 +20,9 @@ from pipeline.errors import RowRejected, SourceError
 from pipeline.sources.members import folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pipeline.sources.in_place import ArchiveInPlace, MemberInPlace
+    from pipeline.sources.in_place import ArchiveInPlace, MemberInPlace, ShardInPlace
 
 MAX_PATH_BYTES = 4096
 """PATH_MAX of Linux."""
@@ -77,6 +77,35 @@ def may_match(name: str, patterns: Iterable[str]) -> bool:
     )
 
 
+def name_matcher(pattern: str) -> Callable[[str], bool]:
+    """Return the test whether a relative name, as it stands, fits a pattern as `expand` has them.
+
+    Raises:
+        SourceError: the pattern cannot be used.
+    """
+    _check_pattern(pattern)
+    parts = PurePosixPath(pattern).parts
+    _check_stars(pattern, parts)
+    hidden = any(part.startswith(".") for part in parts)
+    tests = [None if part == "**" else re.compile(fnmatch.translate(part)).match for part in parts]
+
+    def fits(name: str) -> bool:
+        if not hidden and (name.startswith(".") or "/." in name):
+            return False
+        return _tests_pass(name.split("/"), tests)
+
+    return fits
+
+
+def _tests_pass(parts: Sequence[str], tests: Sequence[Callable[[str], object] | None]) -> bool:
+    if not tests:
+        return not parts
+    if tests[0] is None:
+        first = len(parts) - len(tests) + 1 if None not in tests[1:] else 0
+        return any(_tests_pass(parts[start:], tests[1:]) for start in range(max(first, 0), len(parts) + 1))
+    return bool(parts) and bool(tests[0](parts[0])) and _tests_pass(parts[1:], tests[1:])
+
+
 def _parts_match(parts: Sequence[str], pattern: Sequence[str]) -> bool:
     if not pattern:
         return not parts
@@ -99,10 +128,18 @@ def resolve_media(value: str, *, base: Path, root: Path) -> Path:
 class MediaRoot:
     """Resolves the paths that rows give for their media; remembers the real paths of folders it has met."""
 
-    def __init__(self, *, base: Path, root: Path, archives: Sequence[ArchiveInPlace] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        base: Path,
+        root: Path,
+        archives: Sequence[ArchiveInPlace] = (),
+        shards: Mapping[str, ShardInPlace] | None = None,
+    ) -> None:
         """Relative paths start at `base`, usually the folder of the annotation file; all must end inside `root`.
 
-        Members that stay in `archives` are found like the files that they would be.
+        Members that stay in `archives` are found like the files that they would be, and those of `shards`, which are
+        given by their real paths, as if each were a folder.
         """
         if not root.is_dir():
             raise SourceError(f"the media root {str(root)!r} does not exist", hint="check `root`, or mount the disk")
@@ -111,6 +148,7 @@ class MediaRoot:
         self._inside = self._root.rstrip("/") + "/"
         self._folders: dict[str, str] = {}
         self._archives = archives
+        self._shards = shards or {}
 
     def resolve(self, value: str) -> Path | MemberInPlace:
         """Return the real path of the file that `value` asks for, or the member, or raise `RowRejected`.
@@ -139,6 +177,9 @@ class MediaRoot:
                 raise RowRejected("media.not_file", f"{_shown(value)} is {_kind(stat.S_IFREG)}, not a file")
             if member is not None:
                 return member
+        found = self._in_shard(real) if self._shards and self._is_inside(real) else None
+        if found is not None:
+            return found
         try:
             mode = os.lstat(real).st_mode if self._is_inside(real) else 0
             if stat.S_ISLNK(mode):
@@ -155,6 +196,16 @@ class MediaRoot:
         if name in {"", ".", ".."} or not stat.S_ISREG(mode):
             raise RowRejected("media.not_file", f"{_shown(value)} is {_kind(mode)}, not a file")
         return Path(real)
+
+    def _in_shard(self, real: str) -> MemberInPlace | Path | None:
+        """Return the member of a shard that a path leads to, if one of the folders in it is a shard."""
+        place = real.rfind("/")
+        while place > 0:
+            shard = self._shards.get(real[:place])
+            if shard is not None:
+                return shard.find(real[place + 1 :])
+            place = real.rfind("/", 0, place)
+        return None
 
     def _real_folder(self, folder: str) -> str:
         real = self._folders.get(folder)
@@ -229,18 +280,22 @@ def _matches(root: Path, pattern: str) -> list[Path]:
     except OSError as error:  # a name that is too long
         raise SourceError(f"the pattern {pattern[:200]!r} cannot be used: {error.strerror}") from error
     parts = PurePosixPath(pattern).parts
-    if any("**" in part and part != "**" for part in parts):
-        raise SourceError(
-            f"the pattern {pattern!r} joins `**` to a name",
-            allowed="`**` alone between slashes",
-            hint=f"write {re.sub(r'[*]{2,}', '*', pattern)!r} or, for all folders, '**/*.json'",
-        )
+    _check_stars(pattern, parts)
     hidden = any(part.startswith(".") for part in parts)
     return [
         path
         for path in root.glob(pattern)
         if path.is_file() and (hidden or not any(part.startswith(".") for part in path.relative_to(root).parts))
     ]
+
+
+def _check_stars(pattern: str, parts: Sequence[str]) -> None:
+    if any("**" in part and part != "**" for part in parts):
+        raise SourceError(
+            f"the pattern {pattern!r} joins `**` to a name",
+            allowed="`**` alone between slashes",
+            hint=f"write {re.sub(r'[*]{2,}', '*', pattern)!r} or, for all folders, '**/*.json'",
+        )
 
 
 def _nearest(root: Path, pattern: str, others: Iterable[str]) -> str:

@@ -148,6 +148,7 @@ def _counts(build: Build) -> dict[str, Any]:
             "rejected": rejected_of(build, name),
             "without": stages["cache"]["configs"][name]["kept_without"],
             "shared": stages["split"]["configs"][name]["shared_groups"],
+            "changed": stages["curate"]["configs"][name].get("changed", {}),
         }
     return counts
 
@@ -175,6 +176,10 @@ def _facts(build: Build, infos: dict[str, dict[str, Any]]) -> str:
             f"\n{number:,} media of `{name}` could not be had ({reason}); their rows are kept without them."
             for reason, number in count["without"].items()
         ]
+        for step, columns in count["changed"].items():
+            number, _, operation = step.partition(" ")
+            told = " and ".join(f"{values:,} values of `{column}`" for column, values in columns.items())
+            lines.append(f"\n{told} in `{name}` were written anew by step {number} of curation ({operation}).")
         if count["shared"]:
             lines.append(f"\n{count['shared']:,} groups of `{name}` stand in more than one split.")
     lines += ["", "## Sources", "", "| source | licence | credit |", "|---|---|---|"]

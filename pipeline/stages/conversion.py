@@ -34,8 +34,19 @@ if TYPE_CHECKING:
 class Converter:
     """Turns batches of raw records into batches of rows."""
 
-    def __init__(self, config: Config, file: AnnotationFile, store: MediaStore, *, untyped: bool) -> None:
-        """`untyped`: the file's format has no types (CSV, TSV)."""
+    def __init__(
+        self,
+        config: Config,
+        file: AnnotationFile,
+        store: MediaStore,
+        *,
+        untyped: bool,
+        often_empty: tuple[str, ...] = (),
+    ) -> None:
+        """`untyped`: the file's format has no types (CSV, TSV).
+
+        `often_empty`: columns that every record has, which are not missed in the schema while they say nothing.
+        """
         self.schema = config.schema
         self.file = file
         self.values = [
@@ -43,7 +54,7 @@ class Converter:
             for column in self.schema.value_columns
         ]
         self.media = [MediaColumn(column, config.media.get(column.name), store) for column in self.schema.media_columns]
-        self.checks = _row_checks(self.schema)
+        self.checks = row_checks(self.schema)
         self.wheres = [
             (number, Expression(split.where))
             for number, split in enumerate(config.splits.values())
@@ -53,6 +64,7 @@ class Converter:
         used |= {name for media in self.media for name in media.reads}
         used |= {name for _, where in self.wheres for name in where.columns}
         self._used = used
+        self._often_empty = [name for name in often_empty if name not in used]
         self._seen: set[str] = set()
         self._keys: set[tuple[str, ...]] = set()
 
@@ -68,7 +80,10 @@ class Converter:
             if keys not in self._keys:
                 if len(self._keys) < 10_000:
                     self._keys.add(keys)
-                self._seen.update(keys)
+                self._seen.update(key for key in keys if key not in self._often_empty)
+        for name in self._often_empty:
+            if name not in self._seen and any(row.get(name) for row in batch.rows):
+                self._seen.add(name)
 
         def origin(position: int) -> dict[str, Any]:
             """Return what templates know as `record`; made when one is rendered, since most columns have none."""
@@ -82,7 +97,7 @@ class Converter:
             self._check_rows(arrays, asks, bad)
         lines = pa.array(batch.lines, pa.int64())
         names, columns = list(arrays), list(arrays.values())
-        weights = _weights(columns, len(batch.rows))
+        weights = weights_of(columns, len(batch.rows))
         table = pa.Table.from_arrays(
             [*columns, lines, weights, splits, *(pa.array(values, ASK_TYPE) for values in asks.values())],
             names=[*names, "__line", "__bytes", "__split", *(f"__media.{name}" for name in asks)],
@@ -123,7 +138,7 @@ class Converter:
                 bad[position] = error
 
 
-def _weights(columns: list[pa.Array], rows: int) -> pa.Array:
+def weights_of(columns: list[pa.Array], rows: int) -> pa.Array:
     """Return how many bytes each row's values take, whichever rows it is converted with."""
     total = np.zeros(rows, np.int64)
     for column in columns:
@@ -149,7 +164,7 @@ def _bytes_of(array: pa.Array) -> Any:
     return -(-kind.bit_width // 8)
 
 
-def _row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:
+def row_checks(schema: Schema) -> list[Callable[[dict[str, Any]], Any]]:
     """Return the checks of a whole row, leaving out what cannot fail."""
     checks: list[Callable[[dict[str, Any]], Any]] = []
     for rule in schema.placeholders:

@@ -21,6 +21,10 @@ import pyarrow.compute as pc
 
 from pipeline.build import AnnotationFile, add_up
 from pipeline.column_type import arrow_type
+from pipeline.dialects.by_schema import reading_by_schema
+from pipeline.dialects.dialect import CANONICAL
+from pipeline.dialects.dialect import VERSION as DIALECTS_VERSION
+from pipeline.dialects.registry import dialect
 from pipeline.errors import RowRejected, SourceError
 from pipeline.executor import tick
 from pipeline.manifest import fingerprint
@@ -29,12 +33,13 @@ from pipeline.readers.options import read_options
 from pipeline.readers.parts import PART_BYTES, cut_into_parts, is_large, is_part
 from pipeline.readers.read import detect_format, read
 from pipeline.readers.record import BATCH_ROWS, BadRecord, Batch, Part, PartsDoNotMeetError
-from pipeline.recipe import all_rows
+from pipeline.recipe import all_rows, part_of
 from pipeline.rejects import writing_rejects
 from pipeline.report import StageReport
 from pipeline.row_file import read_batches, writing_rows
 from pipeline.stages.conversion import Converter
 from pipeline.stages.media_columns import ASK_TYPE
+from pipeline.stages.read_as import read_as
 from pipeline.workspace import Workspace, read_json, remove_leftovers, sizes_of, write_json
 
 if TYPE_CHECKING:
@@ -68,21 +73,25 @@ def run(build: Build) -> StageReport:
         SourceError: an annotation file cannot be used as a whole.
     """
     recipe, workspace = build.recipe, build.workspace
-    specs = {(config.name, split): rows for config in recipe.configs.values() for split, rows in all_rows(config)}
+    specs = {
+        (config.name, split, rows.source): rows
+        for config in recipe.configs.values()
+        for split, rows in all_rows(config)
+    }
     whole = build.files
     converted = 0
     with build.display.stage(NAME, None, "rows") as progress:
         while True:
             build.files = [
-                replace(part, key=_key(recipe, part, specs[file.config, file.split]))
+                replace(part, key=_key(recipe, part, specs[file.config, file.split, file.source]))
                 for file in whole
-                for part in _parts(build, file, specs[file.config, file.split])
+                for part in _parts(build, file, specs[file.config, file.split, file.source])
             ]
             tasks = {
                 (file.config, file.key): ConvertTask(
                     file=file,
                     config=recipe.configs[file.config],
-                    rows=specs[file.config, file.split],
+                    rows=specs[file.config, file.split, file.source],
                     recipe_folder=recipe.path.parent,
                     workspace=workspace,
                 )
@@ -96,11 +105,11 @@ def run(build: Build) -> StageReport:
             if not wrongly_cut:
                 break
             for file in wrongly_cut:
-                write_json(_cut_path(build, _original(whole, file), specs[file.config, file.split]), [])
+                write_json(_cut_path(build, _original(whole, file), specs[file.config, file.split, file.source]), [])
     for path, sha256, size in {(file.path, file.sha256, file.size) for file in build.files if file.part is not None}:
         if not build.store.is_unchanged(path, sha256, size):
             raise _changed(path)
-    _forget_old(build, {_cut_path(build, file, specs[file.config, file.split]) for file in whole})
+    _forget_old(build, {_cut_path(build, file, specs[file.config, file.split, file.source]) for file in whole})
     counts = [read_json(counts_path(workspace, file)) for file in build.files]
     build.files = _with_first_rows(build.files, counts)
     report = StageReport(stage=NAME, skipped=not converted, **add_up(counts))
@@ -187,6 +196,7 @@ def _key(recipe: Recipe, file: AnnotationFile, rows: RowsSpec) -> str:
         file.split,
         (file.part.first_line, file.part.start == 0, file.part.last) if file.part is not None else None,
         _reading(rows),
+        DIALECTS_VERSION if rows.dialect is not None else None,
         reader,
         {name: field.model_dump(mode="json") for name, field in config.fields.items()},
         {
@@ -241,7 +251,8 @@ def _convert(task: ConvertTask) -> None:
         writing_rejects(rejects_path(workspace, file), config=file.config, stage=NAME, sync=False) as rejects,
         writing_rows(records_path(workspace, file), schema, sync=False) as records,
     ):
-        converter = Converter(task.config, task.file, store, untyped=_is_untyped(task))
+        often_empty = CANONICAL if _meaning(task) is not None else ()
+        converter = Converter(task.config, task.file, store, untyped=_is_untyped(task), often_empty=often_empty)
         rows_in = unread = 0
         for part in _records(task):
             if isinstance(part, BadRecord):
@@ -308,10 +319,20 @@ def _is_untyped(task: ConvertTask) -> bool:
 
 
 def _records(task: ConvertTask) -> Iterator[Batch | BadRecord]:
-    rows = task.rows
-    if rows.reader is not None:
-        return _custom_records(task)
-    return read(task.file.path, replace(read_options(rows), part=task.file.part))
+    if task.rows.reader is not None:
+        records: Iterator[Batch | BadRecord] = _custom_records(task)
+    else:
+        records = read(task.file.path, replace(read_options(task.rows), part=task.file.part))
+    reading = _meaning(task)
+    return records if reading is None else read_as(records, reading)
+
+
+def _meaning(task: ConvertTask) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+    """Return what turns a record into the one that it means, or None: it is what it is."""
+    if task.rows.dialect is not None:
+        return dialect(task.rows.dialect).read
+    part = part_of(task.config, task.file.source)
+    return reading_by_schema(part.schema) if part is not None else None
 
 
 def _custom_records(task: ConvertTask) -> Iterator[Batch]:

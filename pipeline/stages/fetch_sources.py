@@ -10,6 +10,7 @@ from pipeline.errors import SourceError
 from pipeline.load_recipe import load_recipe
 from pipeline.manifest import fingerprint
 from pipeline.network.urls import hide_secrets, parse_url
+from pipeline.recipe import all_rows
 from pipeline.recipe_spec import HUBS
 from pipeline.sources.archive import FORMATS, is_archive
 from pipeline.sources.hub import HubName, HubRepo, snapshot
@@ -66,10 +67,16 @@ def _local(build: Build, name: str, path: Path, report: StageReport) -> tuple[Pa
         return path, {"kind": "folder"}
     if not path.is_file():
         raise SourceError(f"source {name!r}: there is no file or folder {path}", hint="mend `path` in the recipe")
-    if not is_archive(path):
+    if not is_archive(path) or _holds_samples(build, name):
         return path.parent, {"kind": "file"}
     folder, sha256, size = take_archive(build, name, path, report)
     return folder, {"kind": "archive", "sha256": sha256, "bytes": size}
+
+
+def _holds_samples(build: Build, name: str) -> bool:
+    """Tell whether a source that is an archive is read as a WebDataset shard, and not as what is in it."""
+    rows = [rows for config in build.recipe.configs.values() for _, rows in all_rows(config) if rows.source == name]
+    return bool(rows) and all(one.format == "webdataset" for one in rows)
 
 
 def _dataset(build: Build, name: str) -> tuple[Path, dict[str, Any]]:
@@ -109,7 +116,7 @@ def _download(build: Build, name: str, place: PlaceSpec, report: StageReport) ->
     assert entry.sha256 is not None
     path = build.store.object_path(entry.sha256)
     told = {"kind": "url", "url": url.shown, "sha256": entry.sha256, "bytes": entry.bytes}
-    if is_archive(path):
+    if is_archive(path) and not _holds_samples(build, name):
         return take_archive(build, name, path, report, sha256=entry.sha256)[0], told
     folder = build.workspace.sources.resolve() / f"{name}-{fingerprint(VERSION, url.key, entry.sha256)[:16]}"
     file = folder / (url.name or name)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.network.ledger import Entry
     from pipeline.recipe import Config
     from pipeline.recipe_spec import Depth
+    from pipeline.sources.in_place import ArchiveInPlace, ShardInPlace
 
 BATCH_ROWS = 8_192
 """Rows looked at together: what bounds memory."""
@@ -104,7 +105,7 @@ class MediaFinder:
         base = self.file.path.parent if spec and spec.relative_to == "file" else root
         if spec and spec.within is not None:
             root = self.build.recipe.path.parent / spec.within
-        return MediaRoot(base=base, root=root, archives=tuple(self.build.archives.values()))
+        return MediaRoot(base=base, root=root, archives=tuple(self.build.archives.values()), shards=self.build.shards)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the lines, weights and asks of the records."""
@@ -239,7 +240,10 @@ class _Files:
         self, build: Build, places: Iterable[Place], *, looked_ns: int, advance: Callable[[int], object]
     ) -> None:
         self.build, self.advance, self._looked_ns = build, advance, looked_ns
-        self._archives = {archive.path: archive for archive in build.archives.values()}
+        self._archives: dict[Path, ArchiveInPlace | ShardInPlace] = {
+            **{archive.path: archive for archive in build.archives.values()},
+            **{shard.path: shard for shard in build.shards.values()},
+        }
         self._stats: dict[Path, os.stat_result] = {}
         self.hashes: dict[Location, str] = {}
         self.sizes: dict[Location, int] = {}

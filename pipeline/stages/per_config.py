@@ -30,7 +30,10 @@ def run_per_config(
             kept = build.workspace.kept(config.name, stage)
             meta_file = kept.with_suffix(".json")
             meta = read_json(meta_file)
-            files_there = kept.is_file() and build.workspace.rejects(stage, config.name).is_file()
+            files = [kept, build.workspace.rejects(stage, config.name)]
+            if meta is not None and "changed" in meta:
+                files += [build.workspace.changes(config.name), build.workspace.changed_values(config.name)]
+            files_there = all(file.is_file() for file in files)
             if meta is None or meta["key"] != keys[config.name] or not files_there:
                 skipped = False
                 remove_file(meta_file)  # a kill from here on must not leave it to describe files of another key

@@ -29,6 +29,7 @@ from pipeline.report import StageReport
 from pipeline.row_file import read_rows
 from pipeline.stages.beside import BesideTask, beside_tasks, write_beside
 from pipeline.stages.cache import plan_path
+from pipeline.stages.changes import overlay
 from pipeline.stages.convert import records_path
 from pipeline.stages.write_shard import VERSION, ShardPart, ShardTask, content_of, write_shard
 from pipeline.workspace import disk_errors, read_json, remove_leftovers, write_json
@@ -170,6 +171,7 @@ def _shards_of_split(
     """Cut the samples of one split into shards and row groups."""
     limits = build.recipe.spec.shards
     files = build.files_of(config)
+    changes = overlay(build.workspace.changes(config))
     numbers, rows = samples.column("file").to_numpy(), samples.column("row").to_numpy()
     schema = build.recipe.configs[config].schema
     features = [feature_json(column.type, embedded=build.recipe.embedded) for column in schema.columns.values()]
@@ -196,9 +198,16 @@ def _shards_of_split(
                 mine = rows[group][numbers[group] == number]
                 file = files[number]
                 parts.append(
-                    ShardPart(records=records_path(build.workspace, file), plan=plan_path(build, file), rows=mine)
+                    ShardPart(
+                        records=records_path(build.workspace, file),
+                        plan=plan_path(build, file),
+                        rows=mine,
+                        changes=changes.path,
+                        number=int(number),
+                    )
                 )
-                identity.append([file.key, hashlib.sha256(mine.tobytes()).hexdigest()])
+                changed = changes.values_hash(int(number), mine)
+                identity.append([file.key, hashlib.sha256(mine.tobytes()).hexdigest(), *([changed] if changed else [])])
             groups.append(tuple(parts))
             identity.append("group")
         here = samples.slice(start, end - start)

@@ -12,6 +12,7 @@ from pipeline.recipe import all_rows
 from pipeline.sources.archive import ArchiveLimits, unpack
 from pipeline.sources.in_place import ArchiveInPlace, read_index, write_index
 from pipeline.sources.local import may_match
+from pipeline.sources.webdataset import shard_patterns
 from pipeline.stages.source_hashes import hashed_aside, hashes_of, is_unchanged, stat_of
 from pipeline.workspace import disk_errors
 
@@ -82,7 +83,9 @@ def _unpacked(build: Build, name: str, path: Path, folder: Path) -> UnpackReport
 def _to_unpack(build: Build, name: str) -> list[str] | None:
     """Return the patterns of the annotation files in a source; None: all of it is to be unpacked."""
     rows = [rows for config in build.recipe.configs.values() for _, rows in all_rows(config) if rows.source == name]
+    rows = [one for one in rows if one.format != "folder"]
     if any(one.reader is not None for one in rows):
         # a function of the recipe's is given a path, and may look at what lies beside it
         return None
-    return sorted({pattern for one in rows for pattern in one.files})
+    patterns = [shard_patterns(one.files) if one.format == "webdataset" else one.files for one in rows]
+    return sorted({pattern for some in patterns for pattern in some})

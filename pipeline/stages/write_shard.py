@@ -21,9 +21,11 @@ from pipeline.media.reader import MediaReader
 from pipeline.media.store import MediaStore
 from pipeline.recorded_bytes import add_row_group, recorded_of
 from pipeline.row_file import take_rows
+from pipeline.stages.changes import overlay
 from pipeline.workspace import writing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.schema import Schema
@@ -46,6 +48,10 @@ class ShardPart:
     plan: Path
     rows: np.ndarray
     """Ascending positions in both files."""
+    changes: Path
+    """What curation changed in them, if that file is there."""
+    number: int
+    """Position of the annotation file among the config's, by which changes name it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +185,20 @@ def _gather(task: ShardTask, parts: tuple[ShardPart, ...]) -> _Gathered:
     names = [column.name for column in task.schema.value_columns]
     asks = [f"__media.{column.name}" for column in task.schema.media_columns if column.is_list]
     columns = [*names, *asks] or ["__line"]
-    values = pa.concat_tables([table for part in parts for table in take_rows(part.records, part.rows, columns)])
+    values = pa.concat_tables([table for part in parts for table in _values(part, columns)])
     if not task.schema.media_columns:
         return _Gathered(values, [])
     media = [row for part in parts for table in take_rows(part.plan, part.rows, ["media"]) for row in _media_of(table)]
     return _Gathered(values, media)
+
+
+def _values(part: ShardPart, columns: list[str]) -> Iterator[pa.Table]:
+    """Yield values of some rows as curation left them."""
+    changes = overlay(part.changes)
+    done = 0
+    for table in take_rows(part.records, part.rows, columns):
+        yield changes.laid_over(table, part.number, part.rows[done : done + table.num_rows])
+        done += table.num_rows
 
 
 def _media_of(plan: pa.Table) -> list[list[dict[str, Any]]]:

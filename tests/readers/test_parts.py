@@ -199,3 +199,15 @@ def test_a_file_that_is_wrongly_cut_is_read_whole(project: Project, monkeypatch:
     ]
     assert len(convert_log(project)) == 1
     assert all(stage.skipped for stage in project.build().stages)
+
+
+def test_the_last_part_is_read_as_its_file(tmp_path: Path) -> None:
+    """One record and the bracket behind it look like lines of JSON, and are the end of an array."""
+    path = tmp_path / "a.json"
+    rows = [{"id": number, "text": "x" * 60} for number in range(6)]
+    path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]")
+    options = ReadOptions()
+    found = [told(path, replace(options, part=part)) for part in cut_into_parts(path, options)]
+    assert [len(records) for records, _ in found] == [3, 2, 1]
+    assert [row for records, _ in found for _, row in records] == rows
+    assert [bad for _, bad in found] == [[], [], []]

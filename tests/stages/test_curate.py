@@ -195,6 +195,9 @@ def test_limit_draws_the_same_rows(project: Project) -> None:
         "rejected": {"curate.limit": 390},
         "rows_in": 440,
         "rows_out": 50,
+        "steps": [
+            {"step": "limit", "rows_in": 440, "rows_out": 50, "rejected": {"curate.limit": 390}, "measured": {}},
+        ],
     }
 
 

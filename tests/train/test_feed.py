@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import RowRejected
+from pipeline.errors import DatasetError, RowRejected
 from pipeline.media.bounded import BoundedProcesses, Limits
 from tests.checks.made_media import harmful_decoder
 from tests.train.datasets_for_tests import CAPTION, FORMULA, build_clips, media, noise_png, opened, write_dataset
@@ -157,11 +157,11 @@ def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
     first, second = sorted(folder.rglob("*.parquet"))
     whole = second.read_bytes()
     second.write_bytes(whole[:-20])
-    with pytest.raises(TrainError, match=r"the shard data/train-00001-of-00002\.parquet cannot be read"):
+    with pytest.raises(DatasetError, match=r"the shard data/train-00001-of-00002\.parquet cannot be read"):
         opened(folder, conversation=FORMULA)
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize {len(whole)}\n"
     second.write_text(pointer)
-    with pytest.raises(TrainError, match="git lfs pull"):
+    with pytest.raises(DatasetError, match="git lfs pull"):
         opened(folder, conversation=FORMULA)
     second.write_bytes(whole)
     data = opened(folder, conversation=FORMULA)

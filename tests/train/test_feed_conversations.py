@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import RecipeError, RowRejected, UsageError
+from pipeline.errors import DatasetError, RecipeError, RowRejected, UsageError
 from pipeline.schema import load_schema
 from tests.project import Project, png
 from tests.train.datasets_for_tests import CAPTION, FORMULA, build_clips, media, noise_png, opened, write_dataset
 from train.example import Example, Image, ImageSize, TrainError
-from train.feed.column_types import Label
+from pipeline.rows.column_types import Label
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -171,7 +171,7 @@ def test_nothing_says_what_a_conversation_is(project: Project) -> None:
     import yaml
 
     folder = build_clips(project, FEW)
-    with pytest.raises(TrainError) as raised:
+    with pytest.raises(DatasetError) as raised:
         opened(folder)
     assert "id (string), video (video), caption (string), kind (label)" in raised.value.what
     example = yaml.safe_load(raised.value.hint.partition("\n")[2])["conversation"]
@@ -185,7 +185,7 @@ def test_two_columns_of_pictures(tmp_path: Path) -> None:
     table = pa.table({"left": pictures(5), "right": pictures(6), "messages": talk})
     told: dict[str, Any] = {"left": {"_type": "Image"}, "right": {"_type": "Image"}, "messages": {}}
     folder = write_dataset(tmp_path / "d", table, told)
-    with pytest.raises(TrainError, match="'left', 'right' all hold images"):
+    with pytest.raises(DatasetError, match="'left', 'right' all hold images"):
         opened(folder)
     said = {"column": "messages", "role_key": "role", "text_key": "content"}
     said |= {"roles": {"user": "user", "assistant": "assistant"}, "tokens": {"<image>": "right"}}
@@ -213,7 +213,7 @@ def test_two_columns_of_pictures(tmp_path: Path) -> None:
 def test_views_that_do_not_fit(project: Project, conversation: Any, words: str) -> None:
     """A conversation that does not fit the columns is refused before anything is indexed, with what is there."""
     folder = build_clips(project, FEW[:1])
-    with pytest.raises(TrainError, match=words):
+    with pytest.raises(DatasetError, match=words):
         opened(folder, conversation=conversation)
     assert not (folder.parent / "cache-of-training").exists()
 
@@ -223,7 +223,7 @@ def test_schema_files_with_mistakes(project: Project) -> None:
     folder = build_clips(project, FEW[:1])
     path = project.root / "other.yaml"
     path.write_text("name: other\ncolumns: {caption: string}\n")
-    with pytest.raises(TrainError, match="does not say what a conversation is"):
+    with pytest.raises(DatasetError, match="does not say what a conversation is"):
         opened(folder, conversation=path)
     path.write_text("name: other\ncolumns: {caption: strin}\n")
     with pytest.raises(RecipeError, match="did you mean 'string'"):
@@ -239,12 +239,12 @@ def test_what_is_not_there(project: Project) -> None:
         ({"id_column": "idd"}, "did you mean 'id'"),
         ({"longest_side": 0}, "`longest_side` is 0"),
     ):
-        with pytest.raises(TrainError, match=words):
+        with pytest.raises((DatasetError, TrainError), match=words):
             opened(folder, conversation=CAPTION, **options)
     with pytest.raises(UsageError, match="there is no folder"):
         opened(folder / "nowhere", conversation=CAPTION)
     (project.root / "empty").mkdir()
-    with pytest.raises(TrainError, match="is no dataset that can be read"):
+    with pytest.raises(DatasetError, match="is no dataset that can be read"):
         opened(project.root / "empty", conversation=CAPTION)
 
 
@@ -257,7 +257,7 @@ def test_several_configs(tmp_path: Path) -> None:
         for name in ("small", "large")
     )
     (tmp_path / "d" / "README.md").write_text(f"---\nconfigs:\n{card}---\n")
-    with pytest.raises(TrainError, match="2 configs") as raised:
+    with pytest.raises(DatasetError, match="2 configs") as raised:
         opened(tmp_path / "d", conversation=FORMULA)
     assert "'small', 'large'" in raised.value.hint
     data = opened(tmp_path / "d", conversation=FORMULA, config="large")
@@ -320,7 +320,7 @@ def test_shards_that_differ(tmp_path: Path) -> None:
     assert [(ref.row, code) for ref, code, _ in data.unusable()] == [(0, "media.missing")]
     write_dataset(tmp_path / "f", pa.table({"picture": ["a"], "caption": ["a"]}), {})
     target.write_bytes(next((tmp_path / "f").rglob("*.parquet")).read_bytes())
-    with pytest.raises(TrainError, match="the column 'image' is missing in the shard data/train-00001"):
+    with pytest.raises(DatasetError, match="the column 'image' is missing in the shard data/train-00001"):
         opened(folder, conversation=FORMULA)
 
 

@@ -330,14 +330,14 @@ def test_a_good_size(tmp_path: Path, size: str, expected: int) -> None:
         ("fields: {stars: {parse: number, thousands: ', '}}", "', ' is too long (at most 1 character)"),
         ("fields: {stars: {parse: int}}", "parse: 'int' is not allowed here; wanted: integer or number or boolean"),
         ("fields: {text: '{{ a|nofilter }}'}", "fields.text: the template '{{ a|nofilter }}' is wrong: No filter"),
-        ("curate: [{}]", "curate[0]: a step is exactly one of drop_if, image, video, deduplicate, limit"),
+        ("curate: [{}]", "curate[0]: a step is exactly one of drop_if, text, image, video, deduplicate, limit"),
         (
             "curate: [{deduplicate: all}]",
-            "curate[0].deduplicate: 'all' is not allowed here; wanted: media or row, or a",
+            "curate[0].deduplicate: 'all' is not allowed here; wanted: media or row or near, or the keys near, or a",
         ),
         (
             "curate: [{deduplicate: []}]",
-            "curate[0].deduplicate: [] is not allowed here; wanted: media or row, or a list of texts",
+            "curate[0].deduplicate: [] is not allowed here; wanted: media or row or near, or the keys near, or a list of texts",
         ),
         ("curate: [{deduplicate: [3]}]", "curate[0].deduplicate: [3] is not allowed here"),
         ("curate: [{limit: 5, seed: -1}]", "curate[0].seed: -1 is not allowed (at least 0)"),

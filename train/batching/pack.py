@@ -15,6 +15,7 @@ import torch
 
 from train.batching.looking_only import looking_only
 from train.batching.media import media_arguments
+from train.batching.moved import moved
 from train.example import TrainError
 from train.families.family import IGNORED
 
@@ -84,7 +85,7 @@ def prove_packing(model: Any, family: Family, examples: Sequence[Encoded]) -> fl
     behind = len(_looked_at(first))
     moved = float((changed[behind:] - packed[behind:]).abs().max())
     apart = float((packed - alone).abs().max())
-    attention = model.config._attn_implementation  # noqa: SLF001  there is no public name for it
+    attention = model.config.get_text_config()._attn_implementation  # noqa: SLF001  there is no public name for it
     if not moved <= UNMOVED * largest:
         raise TrainError(
             f"examples packed into one row see each other: with the attention {attention!r}, a change in one moved the "
@@ -114,8 +115,7 @@ def _logits(model: Any, family: Family, examples: Sequence[Encoded]) -> Tensor:
     del row["labels"]
     starts = [0, *accumulate(example.length for example in examples)]
     kept = [start + _looked_at(example) for start, example in zip(starts, examples, strict=False)]
-    given = {name: value.to(model.device) if isinstance(value, torch.Tensor) else value for name, value in row.items()}
-    logits: Tensor = model(**given, logits_to_keep=torch.cat(kept).to(model.device)).logits
+    logits: Tensor = model(**moved(row | {"logits_to_keep": torch.cat(kept)}, model.device)).logits
     return logits[0].float().cpu()
 
 

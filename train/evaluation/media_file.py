@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.checks.media_endings import kind_of
 from pipeline.errors import RowRejected, UsageError
+from pipeline.media.location import FilePart
 from train.example import Frames, Image
 from train.feed.decoded_image import decoded_image
 from train.feed.decoded_video import decoded_video
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.media.bounded import BoundedProcesses
     from pipeline.media.facts import Kind
+    from pipeline.media.location import Location
     from train.runs.known_run import KnownRun
 
 JOB = "train.feed.jobs:look_at_file"
@@ -34,14 +36,15 @@ JOB = "train.feed.jobs:look_at_file"
 class MediaFile:
     """A file that is said to be a picture or a video."""
 
-    path: Path
+    path: Location
+    """Where it is; within an archive that holds it as it is, too."""
     kind: Kind
 
     @property
     def size(self) -> int:
         """Bytes; 0 where it cannot be read."""
         try:
-            return self.path.stat().st_size
+            return self.path.size if isinstance(self.path, FilePart) else self.path.stat().st_size
         except OSError:
             return 0
 
@@ -52,7 +55,7 @@ class MediaFile:
 
     def arguments(self) -> list[Any]:
         """Return what the job is called with."""
-        return [str(self.path.absolute()), self.kind]
+        return [str(self.path if isinstance(self.path, FilePart) else self.path.absolute()), self.kind]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +144,7 @@ def decoded(file: MediaFile, record: MediaRecord, shown: Shown) -> Image | Frame
     return Frames(pixels=pixels, numbers=numbers, total=len(index.times), fps=record.fps)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Location) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:

@@ -13,7 +13,7 @@ from pipeline.checks.media_rows import Medium, group_reader, media_of
 from pipeline.checks.value_hashes import is_list, lengths_of, plain
 from pipeline.errors import RowRejected
 from pipeline.media.examine import guarded
-from pipeline.media.location import FilePart
+from pipeline.media.location import FilePart, location_of
 from pipeline.media.media_beside import MediaBeside, NotInsideError
 from pipeline.media.opened_video import refusals
 from pipeline.media.probe import hash_file
@@ -70,11 +70,17 @@ def index_media(where: tuple[str, int, int, int, int, int | None], how: Look) ->
 
 
 def look_at_file(path: str, kind: Kind) -> list[Any]:
-    """Return what is known of a file that belongs to no dataset, as `MediaRecord.plain` has it."""
+    """Return what is known of a medium that belongs to no dataset yet, as `MediaRecord.plain` has it.
+
+    `path` says where it is, as `pipeline.media.location` writes it.
+    """
     record = MediaRecord(row=0, position=0)
+    location = location_of(path)
     try:
-        record.size = Path(path).stat().st_size
-        refused = guarded(lambda: _look(Path(path), kind, record))
+        record.size = location.size if isinstance(location, FilePart) else location.stat().st_size
+        # an image is probed in memory, where it is small enough to be decoded at all
+        source = location.read_bytes() if kind == "image" and isinstance(location, FilePart) else location
+        refused = guarded(lambda: _look(source, kind, record))
     except OSError as error:
         refused = RowRejected("media.missing", f"it cannot be read: {error.strerror}")
     if isinstance(refused, RowRejected):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pipeline.checks.media_sources import Source
     from pipeline.column_type import ColumnType
-    from train.feed.conversation_view import View
+    from pipeline.rows.conversation_view import View
     from train.feed.decoded_image import Picture
     from train.feed.frame_sampling import FrameSampling
     from train.feed.index import IndexedShard

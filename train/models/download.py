@@ -38,6 +38,7 @@ def download_model(
     *,
     hub: HubName = "huggingface",
     revision: str | None = None,
+    check: Callable[[Path], object] = family_of,
     advance: Callable[[int], None] | None = None,
 ) -> Path:
     """Bring a model to this machine, and return the folder to load it from; what is there already is not fetched again.
@@ -49,11 +50,13 @@ def download_model(
         folder: Of all downloaded models.
         hub: Where it is.
         revision: A branch, tag or commit; None: the main branch.
+        check: Called with a folder that holds its config, before its weights are fetched; raises TrainError where the
+            model is of no use.
         advance: Called with the bytes of each file that has come.
 
     Raises:
         SourceError: the repository or a file of it cannot be had.
-        TrainError: it is no model that can be trained here; found out before its weights are fetched.
+        TrainError: it is no model that can be used here; found out before its weights are fetched.
         WorkspaceError: the disk is full or read-only.
     """
     repo = HubRepo(hub=hub, id=name, revision=revision, kind="model")
@@ -66,7 +69,7 @@ def download_model(
         raise TrainError(f"{repo} cannot be downloaded while HF_HUB_OFFLINE is set", hint="unset it, or name a folder")
     if before is None or not (offline or repo.pinned):
         try:
-            files = _checked(repo, wanted(list_repo(repo).files), shelf)
+            files = _checked(repo, wanted(list_repo(repo).files), shelf, check)
         except UnreachedError:
             if before is None:
                 raise
@@ -77,8 +80,15 @@ def download_model(
     return snapshot(repo, before, shelf, advance=advance).folder
 
 
-def _checked(repo: HubRepo, files: list[str], shelf: Path) -> list[str]:
-    """Return the files of a repository if they are a model that can be trained here."""
+def is_downloaded(name: str, folder: Path, *, hub: HubName = "huggingface", revision: str | None = None) -> bool:
+    """Tell whether a commit of a model was brought to this machine before, so that `download_model` asks nobody."""
+    repo = HubRepo(hub=hub, id=name, revision=revision, kind="model")
+    known = read_json(folder / hub / repo.id.replace("/", "--") / WANTED)
+    return bool(repo.pinned) and isinstance(known, dict) and repo.at in known
+
+
+def _checked(repo: HubRepo, files: list[str], shelf: Path, check: Callable[[Path], object]) -> list[str]:
+    """Return the files of a repository if they are a model that can be used here."""
     if "config.json" not in files:
         raise TrainError(f"{repo} is no model: it has no config.json", hint="check `id` and `revision`")
     if not any(path.endswith(WEIGHTS) for path in files):
@@ -86,7 +96,7 @@ def _checked(repo: HubRepo, files: list[str], shelf: Path) -> list[str]:
             f"{repo} has no weights as safetensors, and files of other kinds run code when they are read",
             hint="convert them where you trust them, or take a model that has them",
         )
-    family_of(snapshot(repo, ["config.json"], shelf).folder)
+    check(snapshot(repo, ["config.json"], shelf).folder)
     return files
 
 

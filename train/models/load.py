@@ -154,14 +154,34 @@ def quiet() -> Iterator[None]:
 
 def _model(folder: Path, family: Family, *, dtype: str, attention: str, quantise: bool, device: str) -> Any:
     import torch
+
+    _check_device(device)
+    options: dict[str, Any] = {}
+    if quantise:
+        options["quantization_config"] = _four_bits(family, getattr(torch, dtype))
+    model = read_model(folder, dtype=dtype, attention=attention, device=device, **options)
+    there = {part_of(name, family) for name, _ in model.named_parameters()}
+    if not {"vision", "projector", "text"} <= there:
+        raise TrainError(
+            f"the parts of the model in {folder} have other names than those of {family.name} models",
+            hint="use the version of transformers that pyproject.toml asks for",
+        )
+    return model
+
+
+def read_model(folder: Path, *, dtype: str, attention: str, device: str, **options: Any) -> Any:
+    """Return the model in a folder, of whatever family that turns images and texts into texts.
+
+    Raises:
+        TrainError: it is not whole, or cannot be had like this on this machine.
+    """
+    import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText
 
     _check_device(device)
-    options: dict[str, Any] = {"dtype": getattr(torch, dtype), "attn_implementation": attention}
-    if quantise:
-        options["quantization_config"] = _four_bits(family, options["dtype"])
-    if quantise or device != "cpu":
+    options |= {"dtype": getattr(torch, dtype), "attn_implementation": attention}
+    if "quantization_config" in options or device != "cpu":
         options["device_map"] = {"": device}
     try:
         with quiet():
@@ -192,12 +212,6 @@ def _model(folder: Path, family: Family, *, dtype: str, attention: str, quantise
         raise TrainError(
             f"the model in {folder} lacks weights: {', '.join(missing[:FEW])}{more}",
             hint="download it again; if it is a part of a model, or its adapters, name the whole",
-        )
-    there = {part_of(name, family) for name, _ in model.named_parameters()}
-    if not {"vision", "projector", "text"} <= there:
-        raise TrainError(
-            f"the parts of the model in {folder} have other names than those of {family.name} models",
-            hint="use the version of transformers that pyproject.toml asks for",
         )
     return model
 

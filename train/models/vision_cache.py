@@ -22,6 +22,7 @@ from pipeline.workspace import writing
 from train.batching.collate import collate
 from train.batching.looking_only import looking_only
 from train.batching.media import FEATURES, PIXELS
+from train.batching.moved import moved
 from train.example import Encoded, RowRef, TrainError
 from train.models.tensor_hash import tensor_hash
 from train.models.vision_features import KINDS, compute_features, frozen_depth, take_features, unwrapped
@@ -213,11 +214,5 @@ def _write(path: Path, tensors: dict[str, Tensor], told: dict[str, str]) -> None
 
 
 def _logits(model: Any, batch: dict[str, Any]) -> Tensor:
-    logits: Tensor = model(**_moved(batch, model.device)).logits
+    logits: Tensor = model(**moved(batch, model.device)).logits
     return logits[batch["attention_mask"].bool()].float().cpu()
-
-
-def _moved(value: Any, device: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _moved(own, device) for name, own in value.items()}
-    return value.to(device) if hasattr(value, "to") else value

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.recipe import Recipe
     from pipeline.report import Display
-    from train.feed.conversation_view import Conversation
+    from pipeline.rows.conversation_view import Conversation
     from train.feed.training_data import TrainingData
     from train.settings import DataSpec, Settings
 

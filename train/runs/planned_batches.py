@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pipeline.errors import RowRejected, ShardwrightError
 from train.batching.collate import collate
+from train.batching.learnt_logits import learnt_logits
 from train.batching.pack import pack
 from train.example import TrainError
 from train.families.family import IGNORED
@@ -48,10 +49,7 @@ class Batch:
 
     def pin_memory(self) -> Batch:
         """Lay the tensors where a GPU fetches them from; the loader calls this."""
-        self.inputs = {
-            name: value.pin_memory() if isinstance(value, torch.Tensor) else value
-            for name, value in self.inputs.items()
-        }
+        self.inputs = _pinned(self.inputs)
         return self
 
 
@@ -71,6 +69,8 @@ class Encoder:
     """[rows] how often a row's frames are halved; see `measure_rows`."""
     kept: KeptEncoded | None = None
     """Rows with features of their media, where they were computed before."""
+    learnt_only: bool = False
+    """Are logits computed only where something is learnt?"""
 
     def encoded(self, number: int, thinned: ThinnedData, *, prove: bool) -> Encoded:
         """Return a row as tensors; with `prove`, what is learnt of it is proved to be what the assistant says.
@@ -143,8 +143,10 @@ class Encoder:
                 "use_cache": False,
             }
         if self.packed:
-            return pack(found, self.family, self.config)
-        return collate(found, self.family, pad_id=pad_id, multiple=self.multiple)
+            batch = pack(found, self.family, self.config)
+        else:
+            batch = collate(found, self.family, pad_id=pad_id, multiple=self.multiple)
+        return learnt_logits(batch) if self.learnt_only else batch
 
 
 def _pinned(value: Any) -> Any:

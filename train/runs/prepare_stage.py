@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.manifest import fingerprint
-from train.batching.pack import prove_packing
+from train.batching.moved import moved
 from train.models.memory import estimated_memory
 from train.models.parts import trainable
 from train.models.vision_cache import VisionCache
@@ -18,6 +18,7 @@ from train.runs.measure_rows import Measured
 from train.runs.plan_text import TrainingPlan
 from train.runs.planned_batches import Encoder
 from train.runs.prove_loss import prove_loss
+from train.runs.proved_batches import prove_packed, why_all_logits
 from train.runs.ready_model import ready_model
 from train.runs.rejected_rows import check_rejected, stop_if_asked
 from train.runs.stage_data import (
@@ -105,10 +106,17 @@ def prepare(stage: Stage, splits: dict[str, TrainingData], notes: list[str]) -> 
     if machine.main and not stage.dry_run and not folder.lengths.is_file():
         keep_measured(folder, measured)
     rows = measured[settings.data.train]
+    if how.pack:
+        longest = int(rows.lengths.max(initial=0))
+        notes += prove_packed(model, known.family, _first(learnt, rows, PROOF), settings, longest=longest)
+    reason = why_all_logits(model, learnt.joined(_first(learnt, rows, 1)), settings)
+    if reason is None:
+        learnt = replace(learnt, learnt_only=True)
+        evaluated = replace(evaluated, learnt_only=True) if evaluated is not None else None
+    else:
+        notes.append(f"logits are computed at every position, learnt or not: {reason}")
     if how.accumulation * machine.ranks > 1:
         prove_loss(model, learnt.joined(_first(learnt, rows, 1)))
-    if how.pack:
-        prove_packing(model, known.family, _first(learnt, rows, PROOF))
     schedule = schedule_of(rows, settings, how=how, ranks=machine.ranks)
     of_evaluation = measured[settings.data.eval] if settings.data.eval else None
     arguments = training_arguments(
@@ -172,9 +180,7 @@ def _loaded(stage: Stage, precision: Precision, begun_at: int, learnt: Encoder, 
     whole = settings.method in ("full", "frozen-vision", "projector")
     batch = None
     if settings.liger:
-        inputs = learnt.joined(_first(learnt, rows, 1))
-        device = stage.machine.place(settings)
-        batch = {name: own.to(device) if hasattr(own, "to") else own for name, own in inputs.items()}
+        batch = moved(learnt.joined(_first(learnt, rows, 1)), stage.machine.place(settings))
     return ready_model(
         stage.known,
         settings,

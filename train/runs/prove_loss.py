@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from train.batching.moved import moved
 from train.example import TrainError
 from train.families.family import IGNORED
 
@@ -26,7 +27,7 @@ def prove_loss(model: Any, inputs: dict[str, Any]) -> None:
     Raises:
         TrainError: it is not.
     """
-    given = {name: value.to(model.device) if hasattr(value, "to") else value for name, value in inputs.items()}
+    given = moved(inputs, model.device)
     tokens = int((given["labels"][..., 1:] != IGNORED).sum())
     training = model.training
     model.eval()

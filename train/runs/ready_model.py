@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.document import shown
 from train.example import TrainError
-from train.models.download import download_model
+from train.models.download import download_model, is_downloaded
 from train.models.liger import apply_liger
 from train.models.load import family_of, load_model, load_processor, model_folder
 from train.models.methods import Method, apply_method
@@ -69,7 +69,22 @@ def model_place(
         TrainError: it is nowhere, or no model that can be trained.
         SourceError: the hub does not give it.
     """
-    said = settings.model
+    return found_model(
+        settings.model, settings.revision, base=base, cache=cache, offline=offline, check=family_of, advance=advance
+    )
+
+
+def found_model(
+    said: str,
+    revision: str | None,
+    *,
+    base: Path,
+    cache: Path,
+    offline: bool,
+    check: Callable[[Path], object],
+    advance: Callable[[int], None] = lambda _: None,
+) -> ModelPlace:
+    """Find a model by what somebody calls it, as `model_place` does; `check` as `download_model` has it."""
     for folder in (base / said, Path(said)):
         if folder.is_dir():
             found = model_folder(folder).absolute()
@@ -85,14 +100,13 @@ def model_place(
             raise TrainError(
                 f"the model {shown(said)} is not on this machine", hint="let it be fetched, without --offline"
             )
-        folder = model_folder(name, settings.revision)
+        folder = model_folder(name, revision)
     except TrainError:
-        if offline:
-            raise
         where: HubName = "modelscope" if hub == "modelscope" else "huggingface"
-        folder = download_model(
-            name, cache / "train" / "models", hub=where, revision=settings.revision, advance=advance
-        )
+        models = cache / "train" / "models"
+        if offline and not is_downloaded(name, models, hub=where, revision=revision):
+            raise
+        folder = download_model(name, models, hub=where, revision=revision, check=check, advance=advance)
     # both name the folder of a snapshot by its commit
     return ModelPlace(folder=folder, name=name, commit=folder.name.partition("-")[0])
 

@@ -1,0 +1,1 @@
+"""A look at somebody's annotations, and the recipe, schema and card that build them."""
