@@ -138,12 +138,18 @@ class Comparison:
     def longest_batch(self) -> int:
         """Return the tokens that the plain loop's batches may have at the most: as many as fit into the same memory."""
         from train.families.registry import family_for
-        from train.feed.frame_sampling import FrameSampling
-        from train.feed.open_data import open_training_data
         from train.models.load import load_processor
 
         family, processor = family_for(self.shape.family), load_processor(self.model)
-        data = open_training_data(
+        data = self.opened()
+        return self.shape.samples * max(family.length(processor, data.shape(row)) for row in range(data.rows))
+
+    def opened(self) -> Any:
+        """Return the rows as examples."""
+        from train.feed.frame_sampling import FrameSampling
+        from train.feed.open_data import open_training_data
+
+        return open_training_data(
             self.dataset,
             config=None,
             split="train",
@@ -153,7 +159,6 @@ class Comparison:
             id_column=None,
             cache=self.folder / "cache",
         )
-        return self.shape.samples * max(family.length(processor, data.shape(row)) for row in range(data.rows))
 
 
 def _forget(place: Path) -> None:

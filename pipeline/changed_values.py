@@ -102,5 +102,6 @@ def gather_changed(paths: list[Path], destination: Path) -> None:
     """Put the changed values of all configs into one file, in the order of the paths; of some there may be none."""
     with writing(destination) as temporary, pq.ParquetWriter(temporary, CHANGED_SCHEMA) as writer:
         for path in filter(Path.is_file, paths):
-            for batch in pq.ParquetFile(path).iter_batches():
-                writer.write_batch(batch)
+            with pq.ParquetFile(path) as file:
+                for group in range(file.num_row_groups):  # cut by size, whatever the number of rows
+                    writer.write_table(file.read_row_group(group))

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pipeline.schema import Schema
 
 Tokens = Annotated[int, Field(ge=1, le=4_096)]
+CAPTION = "caption"
+"""What templates of what is written call the text of the model."""
 Few = Annotated[int, Field(ge=1, le=1_024)]
 
 
@@ -33,6 +35,8 @@ class RecaptionSpec(Strict):
     BLIP-2 needs none."""
     column: str
     """The text column that is written."""
+    write: str = "{{ caption }}"
+    """What is written there: a template of the row that knows `caption` too, e.g. `<__dj__image> {{ caption }}`."""
     image: str | None = None
     """The column with the images that it is shown; all of them, where there is a list."""
     video: str | None = None
@@ -95,13 +99,13 @@ class RecaptionSpec(Strict):
                 yield key, f"the column {name!r} holds no text", "a column of the type string"
             elif key != "column" and not column.rules.nullable:
                 yield key, f"the column {name!r} may not be null, and rows without a caption have nothing there", ""
-        for key, source in (("where", self.where), ("prompt", self.prompt)):
-            if source is None or (key == "prompt" and not is_template(source)):
+        for key, source in (("where", self.where), ("prompt", self.prompt), ("write", self.write)):
+            if source is None or (key != "where" and not is_template(source)):
                 continue
             try:
                 used = (Expression if key == "where" else Template)(source).columns
             except ValueError as error:
                 yield key, str(error), ""
                 continue
-            for name in sorted(used - set(values)):
+            for name in sorted(used - set(values) - ({CAPTION} if key == "write" else set())):
                 yield key, f"unknown column {name!r}", nearest(name, values)

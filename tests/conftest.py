@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -26,6 +27,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # as in a shell's background job: every process that is begun here would inherit it, and be deaf to Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+AGAIN = re.compile(
+    r"checks/test_peers\.py::test_folders_raise_no_alarm\[(parquet_numbered|parquet_in_folders|csv_by_split|json_lines"
+    r"|picture_folder_with_metadata|parquet_one_file|a_part_of_the_shards)\]"
+    r"|checks/test_peers\.py::test_pushed_datasets_raise_no_alarm\[(splits_one_by_one|one_split|several_configs)\]"
+    r"|checks/test_in_other_houses\.py::test_snippets_tell_in_ci\[block"
+    r"|network/test_use_cases\.py::test_latex_ocr_from_modelscope"
+    r"|hard/test_generated_annotations\.py::test_line_of_a_gigabyte\[json"
+    r"|train/test_feed\.py::test_other_processes_see_the_same\[forkserver\]"
+    r"|train/test_frame_cache\.py::test_kept_frames_are_the_frames\[\w+-png\]"
+    r"|train/test_resume\.py::test_a_run_goes_on_where_it_was_interrupted\[lora\]"
+    r"|train/test_generate\.py::test_a_batch_answers_as_one_by_one\[qwen3_vl\]"
+)
+"""Further ways that are much like one that is tried each time, or take longest."""
+
 settings.register_profile(
     "fuzz", max_examples=EXAMPLES, deadline=None, derandomize=False, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -33,7 +48,10 @@ settings.load_profile(PROFILE)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the number of examples of the profile `fuzz` to tests that name a number of their own, too."""
+    """Leave what tells little more to `make test-slow`; give every property test the examples of `fuzz`."""
+    for item in items:
+        if AGAIN.search(item.nodeid):
+            item.add_marker(pytest.mark.slow)
     if PROFILE != "fuzz":
         return
     for item in items:

@@ -19,7 +19,7 @@ FULL: dict[str, Any] = {
     "sources": {"mine": {"path": "../source", "license": "cc0-1.0", "max_unpacked": "5GB", "max_ratio": 3}},
     "configs": {
         "default": {
-            "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "delimiter": ","},
+            "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "dialect": "ms-swift"},
             "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest", "asked": {"where": "a == 3"}},
             "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
             "fields": {
@@ -34,7 +34,13 @@ FULL: dict[str, Any] = {
     "fields": {"label": "{{ label }}"},
     "media": {"images": {"from": "pictures"}},
     "rejects": {"max_share": 0.5},
-    "curate": [{"deduplicate": ["text"]}, {"deduplicate": "media"}],
+    "curate": [
+        {"deduplicate": ["text"]},
+        {"deduplicate": {"near": {"distance": 2, "keep": "largest"}}},
+        {"text": {"column": "text", "min_words": 2, "languages": ["en"], "lacks": "http", "flagged_words": ["spam"]}},
+        {"limit": 3, "per": "text"},
+        {"sample": 0.5, "seed": 2},
+    ],
     "shards": {"max_bytes": "500MB", "row_group_bytes": 100, "media": "embed"},
     "publish": {"huggingface": "alice/demo", "modelscope": "alice/demo@next", "folder": "/nas/demo", "key": "text"},
     "train": {

@@ -32,6 +32,9 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "conversation",
             "schema",
             "recipe_spec",
+            "curate_spec",
+            "check_curate",
+            "spec_values",
             "recaption_spec",
             "card_text",
             "splice_yaml",
@@ -62,7 +65,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("stages", ("stages", "samples")),
     ("checks", ("checks", "validation")),
     ("rows", ("rows",)),
-    ("publish", ("publish", "exports")),
+    ("publish", ("publish", "exports", "new")),
     (
         "top",
         (
@@ -74,6 +77,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "mend_card",
             "validate_command",
             "publish_command",
+            "new_command",
             "export_command",
             "list_command",
             "__main__",
@@ -97,6 +101,7 @@ DOORS = {
     ),
     "PIL": ("pipeline/media/image.py",),
     "jinja2": ("pipeline/template.py",),
+    "py3langid": ("pipeline/stages/curation/language.py",),
     "aiohttp": ("pipeline/network/fetcher.py", "pipeline/network/transfer.py", "pipeline/network/addresses.py"),
     "huggingface_hub": (
         "pipeline/sources/hub_huggingface.py",
@@ -237,11 +242,12 @@ def test_every_recipe_key_is_documented() -> None:
     """The page on recipes names every key that a recipe may have."""
     from pydantic import BaseModel
 
-    from pipeline import recipe_spec
+    from pipeline import curate_spec, recipe_spec
 
     text = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
-    for model in vars(recipe_spec).values():
-        if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__ == recipe_spec.__name__:
+    specs = (recipe_spec, curate_spec)
+    for model in [value for spec in specs for value in vars(spec).values()]:
+        if isinstance(model, type) and issubclass(model, BaseModel) and model.__module__.startswith("pipeline."):
             for name, field in model.model_fields.items():
                 key = field.alias or name
                 assert f"`{key}`" in text, f"{model.__name__}.{key} is missing in docs/recipe.md"

@@ -7,6 +7,7 @@ rights are not clear are not in this repository: stand-ins from `samples/` are p
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -21,9 +22,12 @@ import yaml
 
 from pipeline.conversation import MediaPart, Message, TextPart, compile_conversation
 from pipeline.errors import RejectsError, SourceError
+from pipeline.exports.export import export
+from pipeline.exports.registry import FORMATS, format_named
 from pipeline.load_recipe import load_recipe
 from pipeline.report import Quiet
 from pipeline.run import BuildReport, Folders, build_dataset
+from tests.exports.imported import assert_comes_back, rows_in
 from tests.project import png
 
 DATASETS = Path(__file__).parent / "data" / "datasets"
@@ -232,7 +236,7 @@ def test_llamafactory_audio_is_not_lost_in_silence(datasets: dict[str, Dataset])
 
 
 def test_llamafactory_typed_parts_become_the_same_chats(datasets: dict[str, Dataset]) -> None:
-    """Rows read by a function of ten lines are the chats of the older file, each of them four times."""
+    """Rows of its new format, read in the dialect, are the chats of the older file, each of them four times."""
     dataset = datasets["llamafactory"]
     older = Counter(json.dumps(row["messages"], sort_keys=True) for row in dataset.json("mllm_demo.json"))
     rows = dataset.rows("typed_parts")
@@ -372,3 +376,64 @@ def test_videofeedback_scores_are_read_from_texts(datasets: dict[str, Dataset]) 
     dataset = datasets["videofeedback"]
     derived = [{**row, "video": None} for row in dataset.json("videofeedback_columns.derived.jsonl")]
     assert dataset.rows("scores_as_texts", "train", "test") == derived
+
+
+EXPORTED = (
+    *(("datajuicer", "videos"), ("fetv", "clips"), ("latex_ocr", "published"), ("llamafactory", "images")),
+    *(("qwenvl", "default"), ("videofeedback", "one_clip")),
+)
+"""A config of each dataset, to be exported each time; the others are exported with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        pytest.param(name, config, marks=() if (name, config) in EXPORTED else pytest.mark.slow)
+        for name, configs in COUNTS.items()
+        for config in configs
+        if (name, config) != ("fetv", "prompts")
+    ],
+)
+def test_every_export_carries_or_names_every_row(
+    datasets: dict[str, Dataset], name: str, config: str, tmp_path: Path
+) -> None:
+    """Each format is proved by its rule, and has or names each row; a medium is one file, however many formats.
+
+    What was written is read back as the rows of the dataset, but for the losses.
+    """
+    dataset = datasets[name]
+    schema = load_recipe(dataset.folder / "recipe.yaml").configs[config].schema
+    out = tmp_path / "out"
+    done = export(
+        dataset.report.out,
+        [format_named(name) for name in FORMATS],
+        out=out,
+        config=config,
+        conversation=schema,
+        display=Quiet(),
+    )
+    assert {one.format.name for one in done} == set(FORMATS)
+    videos = any(isinstance(part, MediaPart) and "video" in part.column for part in _shown(dataset, config))
+    several = {"llamafactory": "export.several_images"}.get(name)
+    for one in done:
+        told = [loss.code for loss in one.losses.found if loss.whole_rows]
+        assert one.rows + one.losses.rejected == sum(COUNTS[name][config].values()), (one.format.name, told)
+        if one.format.name in ("qwen-vl", "internvl", "xtuner"):
+            assert not told
+        if one.format.name == "llava":
+            assert set(told) <= ({"export.video"} if videos else {several})
+    shared = [path for path in (out / "media").rglob("*") if path.is_file()]
+    assert {hashlib.sha256(path.read_bytes()).hexdigest() for path in shared} == {path.stem for path in shared}
+    inodes = {path.stat().st_ino for path in shared}
+    for one in done:
+        linked = [path for path in (one.folder / "media").rglob("*") if path.is_file()]
+        assert {path.stat().st_ino for path in linked} <= inodes
+    rows = [row for split in rows_in(dataset.report.out, config, schema).values() for row in split]
+    for one in done:
+        assert_comes_back(one, rows)
+
+
+def _shown(dataset: Dataset, config: str) -> list[Any]:
+    """Return the parts of the first row's conversation."""
+    first = dataset.rows(config)[0]
+    return [part for message in conversation(dataset, config, first) for part in message.parts]

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from pipeline.stages.curation.recaption import Captioner, CaptionSettings, Question
     from train.example import Frames
 
-PROCESSES = 2
-"""In which media are looked at before they are decoded."""
+PROCESSES = 1
+"""In which media are looked at before they are decoded: a batch is looked at by one."""
 
 
 def found_captioner(said: str, revision: str | None, *, base: Path, cache: Path, offline: bool) -> ModelPlace:

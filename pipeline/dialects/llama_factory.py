@@ -13,7 +13,7 @@ from pipeline.dialects.fit import HARDLY, LIKELY, MAYBE, SURE, audio_doubts, fit
 from pipeline.dialects.turns import FROM_VALUE, ROLE_CONTENT, canonical, media_of, messages_of, with_system
 from pipeline.dialects.typed_parts import TypedParts
 from pipeline.errors import RowRejected
-from pipeline.single_value import kind_of, shown
+from pipeline.single_value import shown
 
 TURNS = ("conversations", "messages")
 TAKES = (*TURNS, "system", "images", "image", "videos", "video")
@@ -27,15 +27,7 @@ def read(record: dict[str, Any]) -> dict[str, Any]:
         raise RowRejected("dialect.column", f"{what}; one of them is allowed")
     images, videos = media_of(record, "images", "image"), media_of(record, "videos", "video")
     parts = TypedParts()
-
-    def content(value: Any, place: str) -> str:
-        if isinstance(value, str):
-            return value
-        if isinstance(value, list):
-            return parts.content(value, place)
-        raise RowRejected("dialect.type", f"{place} has {kind_of(value)} for its content; a text is allowed")
-
-    messages = messages_of(record[columns[0]], columns[0], (FROM_VALUE, ROLE_CONTENT), content=content)
+    messages = messages_of(record[columns[0]], columns[0], (FROM_VALUE, ROLE_CONTENT), content=parts.text_or_parts)
     if parts.any and (images or videos):
         raise RowRejected("dialect.column", "media as parts of messages and in columns; one of both is allowed")
     messages = with_system(messages, record.get("system"))

@@ -46,7 +46,7 @@ def read(record: dict[str, Any]) -> dict[str, Any]:
     if len(columns) > 1 or (columns and record.get("query") is not None):
         raise RowRejected("dialect.column", f"both {columns[0]!r} and {[*columns, 'query'][1]!r}; one is allowed")
     if columns:
-        parts = TypedParts({"images": [], "videos": []})
+        parts = TypedParts()
         messages = _messages(record, columns[0], parts)
         if parts.any and (images or videos):
             raise RowRejected("dialect.column", "media as parts of messages and in columns; one of both is allowed")
@@ -75,15 +75,7 @@ def _messages(record: dict[str, Any], column: str, parts: TypedParts) -> Message
     if turns and isinstance(turns[0], dict) and not turns[0].keys() & {"role", "from"}:
         messages = _pairs(turns, column)
     else:
-
-        def content(value: Any, place: str) -> str:
-            if isinstance(value, str):
-                return value
-            if isinstance(value, list):
-                return parts.content(value, place)
-            raise RowRejected("dialect.type", f"{place} has {kind_of(value)} for its content; a text is allowed")
-
-        messages = messages_of(turns, column, _WAYS, content=content, answered=False)
+        messages = messages_of(turns, column, _WAYS, content=parts.text_or_parts, answered=False)
     return with_system(messages, record.get("system"))
 
 

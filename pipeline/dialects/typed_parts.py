@@ -73,6 +73,10 @@ class TypedParts:
             raise RowRejected("dialect.type", f"{place} is {kind_of(value)}; a text or a list of parts is allowed")
         return "".join([self._part(part, f"part {number} of {place}") for number, part in enumerate(value, 1)])
 
+    def text_or_parts(self, value: Any, place: str) -> str:
+        """Return the text of a content; one that is a text already holds placeholders of its own, and stays."""
+        return value if isinstance(value, str) else self.content(value, place)
+
     def _part(self, part: Any, place: str) -> str:
         kind = part.get("type") if isinstance(part, dict) else None
         if isinstance(kind, str) and kind in _TEXTS:

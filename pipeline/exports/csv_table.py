@@ -15,6 +15,7 @@ out. Cells are as RFC 4180 has them, in UTF-8; a text that a spreadsheet would t
 from __future__ import annotations
 
 import csv
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import orjson
@@ -22,13 +23,12 @@ import orjson
 from pipeline.exports.extra_columns import as_json, extra_columns, is_single, loose_media, single_kinds
 from pipeline.exports.messages_in_parts import typed_messages, typed_messages_problem
 from pipeline.exports.tagged_turns import missing_file
-from pipeline.exports.writer import Format, SplitWriter, Written
+from pipeline.exports.writer import Format, SplitWriter, Written, missing_rows
 from pipeline.printable import escaped
 from pipeline.readers.csv_rows import read_csv
 from pipeline.readers.record import BadRecord, ReadOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.exports.losses import Losses
@@ -39,6 +39,8 @@ SPOKEN = ("system", "question", "answer")
 OWN = ("image", "images", "video", "videos", *SPOKEN, "messages")
 """Columns of a conversation, in their order."""
 _NUL = "\0"
+_PLACE = re.compile(r"(?:^|(?<=\"))media/[0-9a-f]{2}/[0-9a-f]{64}\.[a-z0-9]+(?=\"|$)")
+"""What `Place.media` says of a medium: alone in a cell, or in a list."""
 
 
 class CsvTable(Format):
@@ -56,7 +58,16 @@ class CsvTable(Format):
 
     def check(self, folder: Path, written: list[Written]) -> list[str]:
         """Return the lines that are not as the others, and the files that are not there."""
-        return [problem for one in written for file in one.files for problem in _problems(folder, file)]
+        problems = []
+        for one in written:
+            count = 0
+            for file in one.files:
+                for record in read_csv(folder / file, ReadOptions(delimiter=",")):
+                    count += 1
+                    said = record.message if isinstance(record, BadRecord) else _problem(folder, record.row)
+                    problems += [f"{file} line {record.line}: {said}"] if said else []
+            problems += missing_rows(one, count)
+        return problems
 
 
 class _Writer(SplitWriter):
@@ -178,15 +189,10 @@ def _text_behind_media(turn: CanonicalTurn) -> str | None:
     return last if isinstance(last, str) and last else None
 
 
-def _problems(folder: Path, name: str) -> Iterator[str]:
-    for record in read_csv(folder / name, ReadOptions(delimiter=",")):
-        if isinstance(record, BadRecord):
-            yield f"{name} line {record.line}: {record.message}"
-        elif said := _problem(folder, record.row):
-            yield f"{name} line {record.line}: {said}"
-
-
 def _problem(folder: Path, row: dict[str, Any]) -> str | None:
+    places = [place for cell in row.values() for place in _PLACE.findall(cell)]
+    if said := missing_file(folder, places):
+        return said
     if not row.keys() & {"messages", "question"}:
         return None
     media: dict[str, int] = {}
@@ -196,8 +202,6 @@ def _problem(folder: Path, row: dict[str, Any]) -> str | None:
         except orjson.JSONDecodeError:
             return f"the cell of '{kind}s' is no JSON"
         media[kind] = len(paths)
-        if said := missing_file(folder, paths):
-            return said
     if not row.get("messages"):
         return None if row.get("answer") else "there is no answer"
     try:

@@ -101,7 +101,7 @@ def export(
 
 
 def _chosen(dataset: Dataset, folder: Path, config: str | None, split: str | None) -> list[Split]:
-    """Return the splits that are asked for.
+    """Return the splits that are asked for; of all of them, those that have rows.
 
     Raises:
         DatasetError: there is none of these names.
@@ -111,7 +111,15 @@ def _chosen(dataset: Dataset, folder: Path, config: str | None, split: str | Non
     if not found:
         there = ", ".join(dict.fromkeys(repr(escaped(one.name)) for one in dataset.splits))
         raise DatasetError(f"{folder} has no split {split!r}; there are: {there}")
-    return list({one.place: one for one in found}.values())
+    chosen = {one.place: one for one in found}
+    full = [one for one in chosen.values() if split is not None or not _is_empty(dataset, one)]
+    return full or list(chosen.values())
+
+
+def _is_empty(dataset: Dataset, split: Split) -> bool:
+    """Tell whether a split has shards without any row."""
+    footers = [dataset.footer(name) for name in split.shards]
+    return bool(footers) and all(footer is not None and not footer.rows for footer in footers)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from pipeline.exports.extra_columns import extra_columns, is_single, json_extras
 from pipeline.exports.folder_metadata import JSONL, guessable, is_guessed, metadata_rows, to_parquet
 from pipeline.exports.loading_card import LoadedSplit, write_loading_card
 from pipeline.exports.messages_in_parts import MESSAGES, TEXT, typed_messages, typed_messages_problem
-from pipeline.exports.writer import Format, SplitWriter, Written
+from pipeline.exports.writer import Format, SplitWriter, Written, missing_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +45,9 @@ KINDS: tuple[Kind, Kind] = ("image", "video")
 FILE, FILES = "file_name", "_file_names"
 """How a column of one file, or of several, is called for the loader, behind the column's own name."""
 OWN = ("messages", "image", "images", "video", "videos")
+_OPENED_VIDEOS = (".mkv", ".mp4", ".avi", ".mpeg", ".mov")
+"""Endings by which `datasets` (5.2) tells that a folder is a VideoFolder."""
+_ENDING = "by its ending, that a file is a video: `load_dataset` must be told `videofolder` where many are so"
 _UNSAFE = re.compile(r"[^\w.() -]+")
 _MOST_NAME = 80
 
@@ -56,6 +59,8 @@ class _Group:
     columns: dict[str, ColumnType]
     files: dict[str, str] = field(default_factory=dict)
     """Split -> metadata, as a path below the format's folder."""
+    media: dict[str, str] = field(default_factory=dict)
+    """Split -> one of its files of the folder's own kind, likewise."""
 
 
 class MediaFolder(Format):
@@ -92,12 +97,12 @@ class MediaFolder(Format):
             ]
             written[number] = replace(one, files=tuple(file for file in found if file is not None))
         for kind in KINDS:
+            groups = {config: group for (config, which), group in self._groups.items() if which == kind}
+            media = next((path for group in groups.values() for path in group.media.values()), None)
             splits = [
-                # what lies in folders further down must not tell the loader what kind of dataset this is
-                LoadedSplit(config=config, split=split, patterns=(f"{glob.escape(f'{config}/{split}')}/*",))
-                for (config, which), group in self._groups.items()
-                for split in group.files
-                if which == kind
+                LoadedSplit(config=config, split=split, patterns=_patterns(file, group.media.get(split, media)))
+                for config, group in groups.items()
+                for split, file in group.files.items()
             ]
             if splits:
                 text = f'`load_dataset("{kind}folder", data_dir=…)` opens the folder of a config as well.'
@@ -106,11 +111,15 @@ class MediaFolder(Format):
     def check(self, folder: Path, written: list[Written]) -> list[str]:
         """Return the rows that the loader would refuse, or whose files are not there."""
         problems = []
-        for file in (file for one in written for file in one.files):
-            kind: Kind = "video" if file.startswith("videos/") else "image"
-            for number, row in enumerate(metadata_rows(folder / file)):
-                said = _problem((folder / file).parent, kind, row)
-                problems += [f"{file} row {number}: {said}"] if said else []
+        for one in written:
+            count = 0
+            for file in one.files:
+                kind: Kind = "video" if file.startswith("videos/") else "image"
+                for number, row in enumerate(metadata_rows(folder / file)):
+                    count += 1
+                    said = _problem((folder / file).parent, kind, row)
+                    problems += [f"{file} row {number}: {said}"] if said else []
+            problems += missing_rows(one, count)
         return problems
 
 
@@ -143,10 +152,17 @@ class _Writer(SplitWriter):
         record |= {name: stored(value, _extra_type(place, name)) for name, value in values.items()}
         if here not in self._files:
             self._open(here)
+        group = self._groups[place.config, here]
+        for column in self._media[here]:
+            if column.kind == here and (paths := record[column.key]):
+                path = paths if column.single else paths[0]
+                group.media.setdefault(place.split, f"{_folder(place, here)}/{path}")
         self._files[here].write(orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE))
         self._rows += 1
         for medium in media:
             self._kinds[medium.kind] = True
+            if medium.kind == "video" and medium.ending not in _OPENED_VIDEOS:
+                self._losses.note("export.ending", _ENDING, row, f"{medium.column}: {medium.ending}")
 
     def _paths(self, row: CanonicalRow, column: _MediaColumn, here: Kind) -> Any:
         """Put the media of a column into a folder, and return what the metadata say of them."""
@@ -239,6 +255,20 @@ def _is_taken(name: str, kind: ColumnType | None) -> bool:
         case Struct(fields):
             return any(_is_taken(inner, item) for inner, item in fields)
     return False
+
+
+def _patterns(metadata: str, medium: str | None) -> tuple[str, ...]:
+    """Return the patterns of a split, with one of its media or of another split's.
+
+    The loader tells by the files that it is given what kind of dataset this is, for every split; so a split whose rows
+    have no media is given one that its metadata do not name, and that becomes no row. What lies in folders further down
+    is not given.
+    """
+    within = PurePosixPath(metadata).parent
+    own = f"{glob.escape(PurePosixPath(*within.parts[1:]).as_posix())}/*"
+    if medium is None or PurePosixPath(medium).parent == within:
+        return (own,)
+    return own, glob.escape(PurePosixPath(*PurePosixPath(medium).parts[1:]).as_posix())
 
 
 def _file_name(medium: Medium) -> str:

@@ -65,7 +65,7 @@ def check_place(place: Path, name: str) -> None:
     """
     if not place.exists() and not place.is_symlink():
         return
-    record = read_json(place / RECORD) if place.is_dir() else None
+    record = read_json(place / RECORD) if place.is_dir() and not place.is_symlink() else None
     hint = "move it away, or choose another folder with --out"
     if not isinstance(record, dict) or record.get("exported_by") != _OURS:
         raise UsageError(f"{place} is there already, and no export of ours", hint=hint)

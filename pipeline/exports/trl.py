@@ -22,7 +22,7 @@ from pipeline.exports.extra_columns import extra_columns, plain_type, stored
 from pipeline.exports.loading_card import splits_of, write_loading_card
 from pipeline.exports.messages_in_parts import MESSAGES, TEXT, typed_messages, typed_messages_problem
 from pipeline.exports.proved_bytes import proved_bytes
-from pipeline.exports.writer import Format, SplitWriter, Written
+from pipeline.exports.writer import Format, SplitWriter, Written, missing_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,11 @@ class Trl(Format):
 
     def check(self, folder: Path, written: list[Written]) -> list[str]:
         """Return the rows and columns that TRL would refuse."""
-        return [problem for one in written for file in one.files for problem in _problems(folder / file, file)]
+        problems = []
+        for one in written:
+            problems += [problem for file in one.files for problem in _problems(folder / file, file)]
+            problems += missing_rows(one, sum(pq.read_metadata(folder / file).num_rows for file in one.files))
+        return problems
 
 
 class _Writer(SplitWriter):

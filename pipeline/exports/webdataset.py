@@ -26,7 +26,7 @@ from pipeline.exports.extra_columns import extra_columns, is_single, json_extras
 from pipeline.exports.loading_card import splits_of, write_loading_card
 from pipeline.exports.messages_in_parts import MESSAGES, TEXT, typed_messages, typed_messages_problem
 from pipeline.exports.proved_bytes import proved_bytes
-from pipeline.exports.writer import Format, SplitWriter, Written
+from pipeline.exports.writer import Format, SplitWriter, Written, missing_rows
 from pipeline.printable import escaped
 
 if TYPE_CHECKING:
@@ -81,12 +81,14 @@ class WebDataset(Format):
         """Return the members that a reader of WebDataset would take for something else, or miss."""
         problems: list[str] = []
         for one in written:
-            last = ""
+            last, count = "", 0
             for file in one.files:
                 for key, members in samples_of(folder / file, problems):
+                    count += 1
                     said = _problem(key, last, members)
                     problems += [f"{file}: {key}: {said}"] if said else []
                     last = key
+            problems += missing_rows(one, count)
         return problems
 
 
@@ -249,9 +251,10 @@ def _problem(key: str, last: str, members: dict[str, bytes]) -> str | None:
         row = orjson.loads(members.get(JSON, b""))
     except orjson.JSONDecodeError:
         return "there is no field 'json' that is JSON"
-    if "messages" not in row:
-        return None
-    for name in [*row["images"], *row["videos"]]:
+    listed = [item for value in row.values() for item in (value if isinstance(value, list) else [value])]
+    for name in (item for item in listed if isinstance(item, str) and item.startswith(f"{key}.")):
         if name.removeprefix(f"{key}.") not in members:
             return f"the member {name!r} is not there"
+    if "messages" not in row:
+        return None
     return typed_messages_problem(row["messages"], {"image": len(row["images"]), "video": len(row["videos"])})

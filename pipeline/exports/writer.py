@@ -39,6 +39,13 @@ class Written:
     """The kinds of media that its rows hold."""
 
 
+def missing_rows(one: Written, found: int) -> list[str]:
+    """Say that other rows are in the files of a split than were written, if it is so."""
+    if found == one.rows:
+        return []
+    return [f"{', '.join(one.files)} of {one.config}/{one.split}: {found:,} rows, and {one.rows:,} were written"]
+
+
 class SplitWriter(ABC):
     """Writes the rows of one config and split."""
 

@@ -80,7 +80,7 @@ class MeasuredMedia:
             SourceError: a file is not the one any more whose hash is known.
         """
         wanted = {medium.sha256: medium for medium in media}
-        found = self._remembered(wanted, kind, what)
+        found = self.remembered(wanted, kind, what)
         fresh: list[tuple[Any, ...]] = []
         orders = [medium for sha256, medium in wanted.items() if sha256 not in found]
         for answer in self._examiners.work(JOB, orders, advance=lambda _: None):
@@ -99,7 +99,8 @@ class MeasuredMedia:
         self._memory.insert("INSERT OR REPLACE INTO measures VALUES (?, ?, ?, ?, ?, ?, ?)", fresh)
         return found
 
-    def _remembered(self, hashes: Iterable[str], kind: Kind, what: What) -> dict[str, dict[str, Any] | RowRejected]:
+    def remembered(self, hashes: Iterable[str], kind: Kind, what: What) -> dict[str, dict[str, Any] | RowRejected]:
+        """Return what is known of media already."""
         known = "SELECT sha256, found, code, message FROM measures"
         query = f"{known} WHERE kind = ? AND what = ? AND version = ? AND sha256 IN"
         return {

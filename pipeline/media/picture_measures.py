@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
 from pipeline.media.image import grey_picture, greys_of
 from pipeline.media.picture_hash import picture_hashes
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 LONGEST_SIDE = 512
 """Pixels to which the longer side is scaled down before sharpness is measured, since it depends on the size."""
@@ -29,8 +26,8 @@ class PictureMeasures:
     """Its perceptual hash, as hexadecimal digits."""
 
 
-def measured_picture(image: Image) -> PictureMeasures:
-    """Return the measures of a picture."""
+def measured_picture(image: Any) -> PictureMeasures:
+    """Return the measures of a picture, which is one of Pillow's."""
     (found,) = picture_hashes([greys_of(image)])
     grey = grey_picture(image, LONGEST_SIDE)
     if grey is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.dialects.dialect import IMAGE, VIDEO
 from pipeline.new.file_names import SPLITS, patterns
 from pipeline.new.media_match import spec_of
+from pipeline.new.shared_media import rows_on_two_sides
 from pipeline.new.tables import free_name, reference
 
 if TYPE_CHECKING:
@@ -183,6 +184,20 @@ class ConfigDraft:
                     self.sources[column] = place
             if spec or column in self.sources:
                 self.media[column] = spec
+            if len(self.splits) > 1:
+                self._tell_shared(column, raw)
+
+    def _tell_shared(self, column: str, raw: str) -> None:
+        """Say what stands in two splits."""
+        seen = self.look.media[raw]
+        way = self.found[column].way
+        media, rows = rows_on_two_sides(self.splits, seen.paths or seen.remote, way)
+        if media:
+            self.look.rejected["split.leak"] += rows
+            self.unsure.append(
+                f"{media:,} files of {column!r} are named in more than one split; the smaller one keeps them, and up to "
+                f"{rows:,} rows of the other are left out (`split_by: {{leaks: keep}}` in the recipe keeps all)."
+            )
 
     def _split_column(self) -> None:
         """See whether a column says of every row which split it is in."""
@@ -221,8 +236,12 @@ class ConfigDraft:
         (names,) = self.splits.values()
         return {"files": self._files(names), **self._how()}
 
+    def files_of(self, names: list[str]) -> list[str]:
+        """Return what the recipe calls some files."""
+        return [pattern for name in names for pattern in self.called.get(name, ())] or patterns(names)
+
     def _files(self, names: list[str]) -> str | list[str]:
-        found = [pattern for name in names for pattern in self.called.get(name, ())] or patterns(names)
+        found = self.files_of(names)
         return found[0] if len(found) == 1 else found
 
     def _how(self) -> dict[str, Any]:

@@ -63,8 +63,7 @@ def hub_material(repo: HubRepo, cache: Path, scratch: Path) -> Material:
     for number, (pattern, names) in enumerate(series.items()):
         path = scratch / f"{number}.parquet"
         _write_head(files, names[0], path)
-        patterns = (pattern,) if len(names) > 1 else (names[0],)
-        found.append(Annotations(name=names[0], path=path, whole=False, patterns=patterns))
+        found.append(Annotations(name=names[0], path=path, whole=False, patterns=(pattern,)))
     source = {repo.hub: repo.id} | ({"revision": repo.revision} if repo.revision else {})
     others = [name for name in sizes if is_archive_name(name)]
     return Material(

@@ -170,6 +170,10 @@ def _draft(
     draft = ConfigDraft(
         name=key, splits=splits, reading=reading, look=look, found=found, home=search.home, called=called
     )
+    if not draft.columns:
+        raise UsageError(
+            f"{escaped(names[0])}: its records have no keys", hint="look at the file: is it what you meant?"
+        )
     draft.unsure += unsure
     return draft
 

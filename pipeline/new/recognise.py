@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ENOUGH = 0.55
 """The likeness from which on a dialect is believed."""
+CERTAIN, NEAR = 0.95, 0.05
+"""From that likeness on, records have what only one dialect writes; others count then if they are this near to it."""
 COMPARED = 50
 """Records by which two readings are held against each other."""
 NAMED = 0.2
@@ -56,7 +58,10 @@ def recognised(
     scores = {name: dialect.likeness(records) for name, dialect in DIALECTS.items()}
     good = sorted((name for name in scores if scores[name].score >= ENOUGH), key=lambda name: -scores[name].score)
     if good:
-        rivals = [name for name in good[1:] if not _same_rows(DIALECTS[good[0]], DIALECTS[name], records)]
+        best = scores[good[0]].score
+        least = best - NEAR if best >= CERTAIN else 0
+        rivals = [name for name in good[1:] if scores[name].score >= least]
+        rivals = [name for name in rivals if not _same_rows(DIALECTS[good[0]], DIALECTS[name], records)]
         if rivals:
             raise _undecided(shown, [good[0], *rivals], scores)
         return _through(DIALECTS[good[0]], scores[good[0]], records, shown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from pipeline.new.column_look import TableLook
@@ -216,7 +216,8 @@ def free_name(name: str, taken: Container[str]) -> str:
     if name.strip() and not name.startswith("__"):
         return name
     plain = name.strip().strip("_") or "column"
-    return next(free for free in (plain, *(f"{plain}_{number}" for number in count(2))) if free not in taken)
+    names = chain([plain], (f"{plain}_{number}" for number in count(2)))
+    return next(free for free in names if free not in taken)
 
 
 def reference(name: str) -> str:

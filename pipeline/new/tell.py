@@ -36,8 +36,7 @@ def told(proposal: Proposal) -> str:
 
 def _config(config: ConfigDraft, proposal: Proposal, *, with_rows: bool) -> list[str]:
     look = config.look
-    files = [name for names in config.splits.values() for name in names]
-    files = [pattern for file in files for pattern in config.called.get(file, (file,))]
+    files = [name for names in config.splits.values() for name in config.files_of(names)]
     what = _cut(files[0]) if len(files) == 1 else f"{_cut(files[0])} and {len(files) - 1:,} more"
     name = f"{config.name}: " if len(proposal.configs) > 1 else ""
     count = f"{look.rows:,} records" if look.whole else f"{look.table.rows:,} records looked at"
@@ -119,7 +118,8 @@ def _splits(config: ConfigDraft) -> str:
         counts = ", ".join(f"{_cut(text, 40)} {count:,}" for text, count in look.distinct.items())
         return f"by the column {config.split_column!r}: {counts}"
     if len(config.splits) > 1:
-        return "by file: " + "; ".join(f"{split}: {_cut(', '.join(names))}" for split, names in config.splits.items())
+        files = {split: config.files_of(names) for split, names in config.splits.items()}
+        return "by file: " + "; ".join(f"{split}: {_cut(', '.join(names))}" for split, names in files.items())
     return f"all rows are {next(iter(config.splits))}"
 
 

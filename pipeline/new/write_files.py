@@ -11,6 +11,7 @@ import yaml
 from pipeline.errors import UsageError, WorkspaceError
 from pipeline.load_recipe import load_recipe
 from pipeline.new.card_draft import card_text
+from pipeline.new.endings import ending_of
 from pipeline.printable import escaped
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def _sources(proposal: Proposal, folder: Path) -> tuple[dict[str, Any], dict[int
             if not any(place.source == other.source for other in others):
                 others.append(place)
     home = _source(proposal.material.home, folder)
-    if "path" not in home and (files := _fetched(proposal)):
-        home["files"] = files
+    if "path" not in home:
+        home["files"] = _fetched(proposal)
     sources = {"annotations" if others else "data": home}
     names: dict[int, str] = {}
     for number, place in enumerate(others, 1):
@@ -147,17 +148,16 @@ def _sources(proposal: Proposal, folder: Path) -> tuple[dict[str, Any], dict[int
 
 
 def _fetched(proposal: Proposal) -> list[str]:
-    """Return what is fetched of a repository: its annotation files; all of it where media lie beside them."""
+    """Return what is fetched of a repository: its annotation files, and the folders of media where rows name any."""
     home = proposal.material.home
-    if any(
-        found.way is not None and found.way.place is home for one in proposal.configs for found in one.found.values()
-    ):
-        return []
-    rows = (
-        spec for one in proposal.configs for spec in (one.rows_spec(), *one.splits_spec().values()) if "files" in spec
-    )
-    found = (spec["files"] for spec in rows)
-    return list(dict.fromkeys(name for files in found for name in ([files] if isinstance(files, str) else files)))
+    specs = [spec for one in proposal.configs for spec in (one.rows_spec(), *one.splits_spec().values())]
+    files = [spec["files"] for spec in specs if "files" in spec]
+    names = dict.fromkeys(name for some in files for name in ([some] if isinstance(some, str) else some))
+    ways = [found.way for one in proposal.configs for found in one.found.values() if found.way is not None]
+    if any(way.place is home for way in ways):
+        tops = (name.partition("/") for name in home.media)
+        names |= dict.fromkeys(f"{top}/**" if below else f"*.{ending_of(top)}" for top, _, below in tops)
+    return list(names)
 
 
 def _source(place: Place, folder: Path) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def test_changes_lie_on_changes(project: Project, rewriting: Callable[..., None]
     project.rows("a.jsonl", [{"n": n, "text": f"t{n}", "label": "cat", "tags": []} for n in range(2)])
     project.rows("b.jsonl", [{"n": 2, "text": "t2", "label": "cat", "tags": [{"a": 1}]}])
     project.write(ONE_SPLIT | {"curate": [{"limit": 1}, {"limit": 2}, {"limit": 3}]}, columns)
-    project.build(upto="validate")
+    project.build()
     assert [text for step, text in seen if step == 3] == ["t0!", "t1!?", "t2!?"]
     rows = project.split("train").to_pylist()
     assert [(row["text"], row["label"]) for row in rows] == [("t0!", 1), ("t1!?", 1), ("t2", 1)]
@@ -201,10 +201,10 @@ def test_shards_are_cut_by_what_rows_weigh_now(project: Project, rewriting: Call
     project.rows("rows.jsonl", [{"n": n, "text": "short"} for n in range(100)])
     recipe = ONE_SPLIT | {"shards": {"max_bytes": 20_000, "row_group_bytes": 5_000}}
     project.write(recipe | {"curate": [{"limit": 1}]}, COLUMNS)
-    project.build(upto="validate")
+    project.build()
     assert len(list((project.out / "default").iterdir())) == 3
     before, noted = tree(project.out), tree(project.work)["changed.parquet"]
-    again = project.build(upto="validate")
+    again = project.build()
     assert all(stage.skipped for stage in again.stages if stage.stage != "download")
     for workers in (1, 2):
         for path in (project.work, project.out):
@@ -236,7 +236,7 @@ def test_a_changed_row_that_was_dropped_is_dropped(project: Project, rewriting: 
     rewriting(["text"], lambda row, _: "not wanted" if row["n"] < 2 else {"text": "new"})
     project.rows("rows.jsonl", [{"n": n, "text": "old"} for n in range(4)])
     project.write(ONE_SPLIT | {"curate": [{"limit": 1}]}, COLUMNS)
-    project.build(upto="validate")
+    project.build()
     assert project.split("train").to_pylist() == [{"n": n, "text": "new"} for n in (2, 3)]
     assert [reason for *_, reason in project.reasons()] == ["curate.rewritten"] * 2
 
@@ -246,7 +246,7 @@ def test_the_proof_looks_at_changed_values(project: Project, rewriting: Callable
     rewriting(["text"], lambda row, _: {"text": f"new {row['n']}"} if row["n"] == 2 else None)
     project.rows("rows.jsonl", [{"n": n, "text": "old"} for n in range(4)])
     project.write(ONE_SPLIT | {"curate": [{"limit": 1}]}, COLUMNS)
-    project.build(upto="validate")
+    project.build()
     changes = project.work / "plan" / "default.changes.arrow"
     kept = read_rows(changes)
     place = kept.schema.get_field_index("text")

@@ -1,12 +1,9 @@
-"""Brightness, sharpness and standing still: values by hand, real pictures and clips, and media that cannot be measured."""
+"""Brightness, sharpness and standing still: values by hand, real pictures and clips, and what cannot be measured."""
 
 from __future__ import annotations
 
 import io
-import os
 import shutil
-import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -163,16 +160,9 @@ def test_static_clips_in_a_build(project: Project) -> None:
     ]
 
 
-def harmful(path: str, *_: Any) -> Any:
-    """Measure nothing: come to harm as the name of the file says."""
-    if "hang" in path:
-        time.sleep(60)
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
 def test_harm_stays_in_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A medium that hangs or kills its decoder costs itself, and is measured anew by the next build."""
-    monkeypatch.setattr(measured_media, "JOB", f"{__name__}:harmful")
+    """A medium that hangs or kills its decoder costs itself, and the next build tries it again."""
+    monkeypatch.setattr(measured_media, "JOB", "tests.curation.harmful_measure:measure")
     orders = []
     for name in ("hang.png", "die.png"):
         (tmp_path / name).write_bytes(name.encode())
@@ -181,6 +171,6 @@ def test_harm_stays_in_its_process(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             ToMeasure(path=str(tmp_path / name), kind="image", what="pixels", size=size, sha256=sha256, frames=None)
         )
     with Examiners(2, Limits(seconds=0.5)) as examiners, MeasuredMedia(tmp_path / "cache", examiners) as known:
-        for _ in range(2):
-            found = [known.of(orders, "image", "pixels")[order.sha256] for order in orders]
-            assert [getattr(one, "code", one) for one in found] == ["media.timeout", "media.crash"]
+        found = known.of(orders, "image", "pixels")
+        assert [getattr(found[order.sha256], "code", None) for order in orders] == ["media.timeout", "media.crash"]
+        assert known.remembered(list(found), "image", "pixels") == {}

@@ -5,27 +5,50 @@ from __future__ import annotations
 import hashlib
 import re
 import tarfile
+from collections import Counter
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from pipeline.dialects.registry import dialect
+from pipeline.errors import RowRejected
+from pipeline.media.examiners import Examiners
 from pipeline.readers.read import read
 from pipeline.readers.record import BadRecord, ReadOptions
+from pipeline.rows.opened_split import dataset_in, open_split, splits_of_config
+from pipeline.rows.read_rows import RowReader, UnreadRow
 from pipeline.sources.webdataset import samples_listed
-from tests.exports.canonical_rows import Plain
+from tests.exports.canonical_rows import Plain, but_for_losses, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from pipeline.exports.format_folder import Exported
+    from pipeline.rows.canonical import CanonicalRow
+    from pipeline.rows.conversation_view import Conversation
+
 _MEDIA = re.compile("(<image>|<video>)")
 
 
-def imported(name: str, folder: Path, file: str) -> list[Plain]:
-    """Return the rows of a file of an export; a row that the dialect refuses is an error."""
+def imported(name: str, folder: Path, file: str, *, refused: list[RowRejected] | None = None) -> list[Plain]:
+    """Return the rows of a file of an export.
+
+    A row that the dialect refuses goes to `refused`, and is an error where there is no such list.
+    """
     reader = dialect(name)
-    return [_plain(reader.read(record), folder, (folder / file).parent) for record in records(name, folder / file)]
+    found = []
+    for record in records(name, folder / file):
+        try:
+            read_so = reader.read(record)
+        except RowRejected as error:
+            if refused is None:
+                raise
+            refused.append(error)
+        else:
+            found.append(_plain(read_so, folder, (folder / file).parent))
+    return found
 
 
 def records(name: str, path: Path) -> Iterator[dict[str, Any]]:
@@ -39,9 +62,7 @@ def records(name: str, path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _samples(path: Path) -> Iterator[dict[str, Any]]:
-    with tarfile.open(path) as tar:
-        members = {member.name: tar.extractfile(member) for member in tar}
-        contents = {member: content.read() for member, content in members.items() if content is not None}
+    contents = _members(path)
     lost, lines = samples_listed(path.name, list(contents), contents.get)
     assert lost == 0
     for line in lines:
@@ -68,11 +89,36 @@ def _hash(value: Any, folder: Path, beside: Path) -> str:
         data = value["bytes"]
     else:
         archive, _, member = value.partition(".tar/")
-        if member:
-            with tarfile.open(folder / f"{archive}.tar") as tar:
-                content = tar.extractfile(member)
-                assert content is not None
-                data = content.read()
-        else:
-            data = (beside / value).read_bytes()
+        data = _members(folder / f"{archive}.tar")[member] if member else (beside / value).read_bytes()
     return hashlib.sha256(data).hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _members(archive: Path) -> dict[str, bytes]:
+    with tarfile.open(archive) as tar:
+        found = {member.name: tar.extractfile(member) for member in tar}
+        return {name: content.read() for name, content in found.items() if content is not None}
+
+
+def rows_in(folder: Path, config: str, conversation: Conversation) -> dict[str, list[CanonicalRow]]:
+    """Return the rows of each split of a dataset's config."""
+    dataset = dataset_in(folder)
+    found: dict[str, list[CanonicalRow]] = {}
+    with Examiners(1) as processes:
+        for split in splits_of_config(dataset, folder, config):
+            for row in RowReader(open_split(dataset, split, processes, conversation=conversation)):
+                assert not isinstance(row, UnreadRow), row
+                found.setdefault(split.name, []).append(row)
+    return found
+
+
+def assert_comes_back(done: Exported, rows: list[CanonicalRow]) -> None:
+    """Assert that every row that was written is read back as one of these, but for what the losses name."""
+    codes = {loss.code for loss in done.losses.found if not loss.whole_rows}
+    left = Counter(one for row in rows for one in {plain(row), but_for_losses(row, codes)})
+    files = [file for one in done.written if one.rows for file in one.files]
+    found = [row for file in files for row in imported(done.format.name, done.folder, file)]
+    assert len(found) == done.rows
+    for row in found:
+        assert left[row], row
+        left[row] -= 1

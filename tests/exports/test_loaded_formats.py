@@ -1,4 +1,4 @@
-"""The formats that `datasets` loads, loaded by it: as people do, from the folder alone, in a clean cache and offline."""
+"""The formats that `datasets` loads, loaded by it: as people do, from the folder alone, with a clean cache, offline."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ for number, (what, options) in enumerate(json.load(sys.stdin)):
         found = {}
         for name, split in loaded.items():
             kinds = json.loads(json.dumps(split.features.to_dict()))
-            found[name] = {"features": kinds, "rows": [told(row) for row in split.decode(False)]}
+            found[name] = {"features": kinds, "rows": [told(row) for row in split.data.to_pylist()]}
         print(json.dumps(found), flush=True)
     except Exception as error:
         print(json.dumps({"error": repr(error)}), flush=True)

@@ -93,7 +93,7 @@ def comes_back(name: str, talks: Talks, shared: SharedMedia) -> None:
 
 
 QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-LONG = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LONG = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IMAGE, VIDEO = medium("image", 0), medium("video", 0)
 KNOWN: Talks = [
     (turn("user", IMAGE, "What?"), turn("assistant", "A dog.")),
@@ -114,6 +114,37 @@ KNOWN: Talks = [
 def test_rows_come_back(name: str, shared: SharedMedia, talks: Talks) -> None:
     """Whatever is said and shown, and in whatever order, comes back from every format, or is named."""
     comes_back(name, talks, shared)
+
+
+def never_misread(name: str, talks: Talks, shared: SharedMedia) -> None:
+    """Assert that rows whose texts hold placeholders come back as they were, or are refused on one of the ways."""
+    with tempfile.TemporaryDirectory(dir=shared.folder.parent) as scratch:
+        rows = [row(number, *turns, name=f"row {number}") for number, turns in enumerate(talks)]
+        expected, files = exported(name, Path(scratch), rows, shared)
+        refused: list[RowRejected] = []
+        found = [one for file in files for one in imported(name, Path(scratch), file, refused=refused)]
+    assert {error.code for error in refused} <= {"dialect.placeholders"}
+    assert len(found) + len(refused) == len(expected)
+    by_id = {one.id: one for one in expected}
+    for one in found:
+        assert one == by_id[one.id]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@QUICK
+@given(talks=st.lists(conversations(placeholders=True), min_size=1, max_size=4))
+def test_placeholders_in_texts_are_never_misread(name: str, shared: SharedMedia, talks: Talks) -> None:
+    """A text such as `<image>` that is only text is never taken for a medium: it stays, or its row is refused."""
+    never_misread(name, talks, shared)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@LONG
+@given(talks=st.lists(conversations(placeholders=True), min_size=1, max_size=4))
+def test_placeholders_are_never_misread_in_many_texts(name: str, shared: SharedMedia, talks: Talks) -> None:
+    """The same with many more rows."""
+    never_misread(name, talks, shared)
 
 
 @pytest.mark.slow

@@ -8,15 +8,12 @@ import pytest
 
 from pipeline.exports.export import export
 from pipeline.exports.registry import FORMATS, format_named
-from pipeline.media.examiners import Examiners
 from pipeline.report import Quiet
-from pipeline.rows.opened_split import dataset_in, open_split, splits_of_config
-from pipeline.rows.read_rows import RowReader, UnreadRow
 from tests.exports.canonical_rows import MEDIA, Plain, plain
+from tests.exports.imported import rows_in
 from tests.project import Project, png
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pipeline.exports.format_folder import Exported
@@ -38,7 +35,7 @@ CONVERSATION = {
 CLIP = "fixture.mov"
 TALKS: list[tuple[list[tuple[str, str]], list[str], list[str]]] = [
     ([("user", "<image>\nWhat?"), ("assistant", "A dog.")], ["0.png"], []),
-    ([("system", "Be kind."), ("user", "Hm, <image>."), ("assistant", "Yes,\n\"no\".")], ["1.png"], []),
+    ([("system", "Be kind."), ("user", "Hm, <image>."), ("assistant", 'Yes,\n"no".')], ["1.png"], []),
     ([("user", "<image> or <image>?"), ("assistant", "=A"), ("user", "And <image>?"), ("assistant", "B")],
      ["0.png", "1.png", "2.png"], []),
     ([("user", "<video>\nWhen?"), ("assistant", "Now.")], [], [CLIP]),
@@ -78,14 +75,7 @@ def build(project: Project, splits: dict[str, Any], source: str, media: dict[str
 
 def rows_of(folder: Path) -> dict[str, list[Plain]]:
     """Return the rows of each split."""
-    dataset = dataset_in(folder)
-    found: dict[str, list[Plain]] = {}
-    with Examiners(1) as processes:
-        for split in splits_of_config(dataset, folder, "default"):
-            for one in RowReader(open_split(dataset, split, processes, conversation=CONVERSATION)):
-                assert not isinstance(one, UnreadRow), one
-                found.setdefault(split.name, []).append(plain(one))
-    return found
+    return {split: [*map(plain, rows)] for split, rows in rows_in(folder, "default", CONVERSATION).items()}
 
 
 @pytest.fixture(scope="module")

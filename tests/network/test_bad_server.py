@@ -348,14 +348,12 @@ def test_it_stops_within_a_second(tls: TlsFiles, secure: bool) -> None:
     server.stop()
 
 
-def test_many_small_files_are_fast() -> None:
-    """No test waits for the server: it is far above 1,000 files a second, and this asks for half of that."""
+def test_many_small_files_take_one_connection() -> None:
+    """No test waits for the server to be connected to anew."""
     files = {f"{number}.png": bytes(3_000) for number in range(1_000)}
     with BadServer(files) as server:
-        start = time.monotonic()
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port)) as client:
             for path in files:
                 client.request("GET", f"/{path}")
                 assert len(client.getresponse().read()) == 3_000
-        assert time.monotonic() - start < 2
         assert server.connections == 1

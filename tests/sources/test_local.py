@@ -229,10 +229,10 @@ def test_many_rows_are_fast(tmp_path: Path) -> None:
     """A hundred thousand rows resolve in a few seconds: folders are looked up once."""
     fill(tmp_path, *(f"images/{number % 10}/{number}.jpg" for number in range(200)))
     media = MediaRoot(base=tmp_path, root=tmp_path)
-    start = time.perf_counter()
+    start = time.process_time()
     for row in range(100_000):
         media.resolve(f"images/{row % 10}/{row % 200}.jpg")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 PIECES = st.sampled_from(

@@ -125,19 +125,34 @@ def recaption(
     )
     same = fingerprint(VERSION, _weights(build, found), asdict(settings))
     rows = _asked_rows(build, config, samples, wanted, same)
-    with closing(_Journal(build)) as journal, _Asking(journal, found, settings, wanted.batch) as asking:
+    write = Template(wanted.write)
+    with (
+        closing(_Journal(build)) as journal,
+        _Asking(journal, found, settings, wanted.batch) as asking,
+        build.display.stage("recaption", samples.num_rows, "rows") as progress,
+    ):
+        done = 0
         for row, said in asking.answered(rows):
+            progress.advance(row.position + 1 - done)
+            done = row.position + 1
             if isinstance(said, RowRejected):
                 yield row.position, said.code, f"{wanted.media}: {said.message}"
             elif said:
-                values: dict[str, Any] = {wanted.column: said}
-                if wanted.keep is not None:
-                    values[wanted.keep] = row.text
-                if wanted.by is not None:
-                    values[wanted.by] = name
-                yield Changed(row.position, values)
+                try:
+                    yield Changed(row.position, _values(wanted, row, write.render(row.values, caption=said), name))
+                except RowRejected as error:
+                    yield row.position, error.code, f"write: {error.message}"
             elif wanted.empty == "reject":
                 yield row.position, "curate.recaption.empty", f"{name} says nothing of {wanted.media}"
+
+
+def _values(wanted: RecaptionSpec, row: _Row, text: Any, name: str) -> dict[str, Any]:
+    values = {wanted.column: text}
+    if wanted.keep is not None:
+        values[wanted.keep] = row.values[wanted.column]
+    if wanted.by is not None:
+        values[wanted.by] = name
+    return values
 
 
 def _spec(spec: CurateSpec) -> RecaptionSpec:
@@ -217,8 +232,8 @@ class _Row:
     """A row that is to have a caption."""
 
     position: int
-    text: str | None
-    """The old one."""
+    values: dict[str, Any]
+    """Of the columns that are looked at."""
     question: Question
     hashes: tuple[str, ...]
     """Of the media."""
@@ -234,7 +249,8 @@ def _asked_rows(build: Build, config: Config, samples: pa.Table, wanted: Recapti
     number = [column.name for column in config.schema.media_columns].index(wanted.media)
     where = Expression(wanted.where) if wanted.where is not None else None
     template = Template(wanted.prompt) if wanted.prompt is not None and is_template(wanted.prompt) else None
-    read = {wanted.column} | (set(where.columns) if where else set()) | (set(template.columns) if template else set())
+    looking = (where, template, Template(wanted.write))
+    read = {wanted.column}.union(*(one.columns for one in looking if one is not None))
     values = (row for _, rows in iter_values(build, samples, config.name, sorted(read & set(known))) for row in rows)
     facts = (row for _, rows in media_facts(build, samples, config.name) for row in rows)
     for position, (row, media) in enumerate(zip(values, facts, strict=True)):
@@ -251,7 +267,7 @@ def _asked_rows(build: Build, config: Config, samples: pa.Table, wanted: Recapti
         hashes = tuple(medium["sha256"] for medium in mine)
         question = Question(prompt=prompt, media=tuple((medium["kind"], medium["path"]) for medium in mine))
         key = fingerprint(same, hashes, [medium["kind"] for medium in mine], prompt, position if refused else None)
-        yield _Row(position, row[wanted.column], question, hashes, key, refused)
+        yield _Row(position, row, question, hashes, key, refused)
 
 
 class _Journal:

@@ -32,13 +32,16 @@ def row_text(schema: Schema, spec: TextFilter) -> RowText:
     labels = {column.name: column.type.names for column in schema.value_columns if isinstance(column.type, ClassLabel)}
 
     def named(row: dict[str, Any]) -> dict[str, Any]:
-        for name in labels.keys() & row.keys():
-            row[name] = None if row[name] is None else labels[name][row[name]]
-        return row
+        return row | {name: names[row[name]] for name, names in labels.items() if row.get(name) is not None}
 
     if spec.turns is None:
         columns = spec.columns or [spec.column or ""]
-        return RowText(columns, lambda row: "\n".join(line for name in columns for line in _lines(named(row)[name])))
+
+        def written(row: dict[str, Any]) -> str:
+            values = named(row)
+            return "\n".join(line for name in columns for line in _lines(values[name]))
+
+        return RowText(columns, written)
     conversation, roles = schema.conversation, set(spec.turns)
     if isinstance(conversation, Ready):
         # the text around placeholders is wanted, whatever media stand in their places

@@ -2,9 +2,9 @@
 
 The measures are those of data-juicer's operators of the same names (text_length_filter, words_num_filter,
 alphanumeric_filter, special_characters_filter, character_repetition_filter, word_repetition_filter,
-flagged_words_filter), with two differences, both so that a text of any script is judged alike: which characters are
-special is told by their Unicode category and not by a list, and in scripts that put no space between words every
-character is a word of its own, where data-juicer would want a tokenizer.
+flagged_words_filter), with three differences. Which characters are special is told by their Unicode category and not by
+a list. In scripts that put no space between words every character is a word of its own, where data-juicer would want a
+tokenizer. And numbers are words, which data-juicer strips away as special characters.
 """
 
 from __future__ import annotations
