@@ -19,7 +19,13 @@ FULL: dict[str, Any] = {
     "sources": {"mine": {"path": "../source", "license": "cc0-1.0", "max_unpacked": "5GB", "max_ratio": 3}},
     "configs": {
         "default": {
-            "rows": {"source": "mine", "files": ["a.jsonl", "b.jsonl"], "encoding": "utf-8", "dialect": "ms-swift"},
+            "rows": {
+                "source": "mine",
+                "files": ["a.jsonl", "b.jsonl"],
+                "encoding": "utf-8",
+                "delimiter": ",",
+                "dialect": "ms-swift",
+            },
             "splits": {"train": 0.9, "test": {"last": 3}, "rest": "rest", "asked": {"where": "a == 3"}},
             "split_by": {"group": "text", "stratify": "label", "seed": 3, "leaks": "keep"},
             "fields": {

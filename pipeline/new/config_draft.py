@@ -195,8 +195,8 @@ class ConfigDraft:
         if media:
             self.look.rejected["split.leak"] += rows
             self.unsure.append(
-                f"{media:,} files of {column!r} are named in more than one split; the smaller one keeps them, and up to "
-                f"{rows:,} rows of the other are left out (`split_by: {{leaks: keep}}` in the recipe keeps all)."
+                f"{media:,} files of {column!r} are named in more than one split; the smaller one keeps them, and up "
+                f"to {rows:,} rows of the other are left out (`split_by: {{leaks: keep}}` keeps all)."
             )
 
     def _split_column(self) -> None:

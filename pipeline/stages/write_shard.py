@@ -48,9 +48,9 @@ class ShardPart:
     plan: Path
     rows: np.ndarray
     """Ascending positions in both files."""
-    changes: Path
+    changes: Path | None = None
     """What curation changed in them, if that file is there."""
-    number: int
+    number: int = 0
     """Position of the annotation file among the config's, by which changes name it."""
 
 
@@ -194,10 +194,11 @@ def _gather(task: ShardTask, parts: tuple[ShardPart, ...]) -> _Gathered:
 
 def _values(part: ShardPart, columns: list[str]) -> Iterator[pa.Table]:
     """Yield values of some rows as curation left them."""
-    changes = overlay(part.changes)
+    changes = overlay(part.changes) if part.changes is not None else None
     done = 0
     for table in take_rows(part.records, part.rows, columns):
-        yield changes.laid_over(table, part.number, part.rows[done : done + table.num_rows])
+        rows = part.rows[done : done + table.num_rows]
+        yield table if changes is None else changes.laid_over(table, part.number, rows)
         done += table.num_rows
 
 

@@ -112,7 +112,7 @@ def test_changes_lie_on_changes(project: Project, rewriting: Callable[..., None]
         if step == 1:
             return {"text": f"{row['text']}!", "label": "dog"}
         if step == 2:
-            return {"text": row["text"] + "?"} if row["n"] else None
+            return {"text": row["text"] + "?", "more": {"n": [row["n"]]}} if row["n"] else None
         return {"text": row["text"].rstrip("?!"), "tags": [row["label"], None]} if row["n"] == 2 else None
 
     columns = {
@@ -120,8 +120,9 @@ def test_changes_lie_on_changes(project: Project, rewriting: Callable[..., None]
         "text": "string",
         "label": {"type": {"class_label": ["cat", "dog"]}},
         "tags": {"type": {"list": "json"}},
+        "more": {"type": "json", "nullable": True},
     }
-    rewriting(["tags", "text", "label"], rewrite)
+    rewriting(["more", "tags", "text", "label"], rewrite)
     project.rows("a.jsonl", [{"n": n, "text": f"t{n}", "label": "cat", "tags": []} for n in range(2)])
     project.rows("b.jsonl", [{"n": 2, "text": "t2", "label": "cat", "tags": [{"a": 1}]}])
     project.write(ONE_SPLIT | {"curate": [{"limit": 1}, {"limit": 2}, {"limit": 3}]}, columns)
@@ -130,6 +131,7 @@ def test_changes_lie_on_changes(project: Project, rewriting: Callable[..., None]
     rows = project.split("train").to_pylist()
     assert [(row["text"], row["label"]) for row in rows] == [("t0!", 1), ("t1!?", 1), ("t2", 1)]
     assert rows[2]["tags"] == ["1", None]
+    assert [row["more"] for row in rows] == [None, '{"n":[1]}', '{"n":[2]}']
     assert [(row["step"], row["column"], row["before"], row["after"]) for row in changed(project)][-2:] == [
         ("3 limit", "text", "t2!?", "t2"),
         ("3 limit", "tags", '["{\\"a\\":1}"]', '["1", null]'),

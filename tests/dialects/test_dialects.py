@@ -333,7 +333,7 @@ def _outcome(name: str, record: dict[str, Any]) -> tuple[dict[str, Any] | None, 
         return None, error.code
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(record=RECORDS, name=st.sampled_from(sorted(DIALECTS)))
 def test_any_record_is_read_or_rejected(record: dict[str, Any], name: str) -> None:
     """Whatever stands in a record, it becomes a canonical one with as many placeholders as media, or is rejected."""

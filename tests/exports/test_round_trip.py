@@ -92,7 +92,7 @@ def comes_back(name: str, talks: Talks, shared: SharedMedia) -> None:
     assert sorted(found, key=lambda one: one.id) == expected
 
 
-QUICK = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 LONG = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 IMAGE, VIDEO = medium("image", 0), medium("video", 0)
 KNOWN: Talks = [

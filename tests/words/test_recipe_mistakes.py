@@ -337,7 +337,7 @@ def test_a_good_size(tmp_path: Path, size: str, expected: int) -> None:
         ),
         (
             "curate: [{deduplicate: []}]",
-            "curate[0].deduplicate: [] is not allowed here; wanted: media or row or near, or the keys near, or a list of texts",
+            "curate[0].deduplicate: [] is not allowed here; wanted: media or row or near, or the keys near, or a list",
         ),
         ("curate: [{deduplicate: [3]}]", "curate[0].deduplicate: [3] is not allowed here"),
         ("curate: [{limit: 5, seed: -1}]", "curate[0].seed: -1 is not allowed (at least 0)"),
