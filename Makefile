@@ -7,7 +7,7 @@ SECONDS ?= 60
 KILLS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help gpu data validate train publish test test-slow check fix bench fuzz torture clean
+.PHONY: help gpu data validate train publish test test-slow check fix bench fuzz torture interop clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,5 +80,15 @@ torture: .venv/.made-dev ## kill builds KILLS times (default 100) and pushes, fi
 	  tests/stages/test_killed.py tests/stages/test_disks.py tests/stages/test_vanished.py \
 	  tests/stages/test_clock.py tests/stages/test_two_builds.py tests/publish/test_killed_pushes.py
 
+PEERS := ms-swift llama-factory data-juicer trl
+INTEROP := .venv-interop
+
+$(INTEROP)/%/.made: tests/interop/constraints-%.txt tests/interop/make_environment.py
+	$(PYTHON) tests/interop/make_environment.py $* $(INTEROP)/$*
+	touch $@
+
+interop: .venv/.made-dev $(PEERS:%=$(INTEROP)/%/.made) ## load exports with other people's trainers, in environments of their own
+	SHARDWRIGHT_INTEROP=$(INTEROP) $(BIN)/python -m pytest -m interop $(OPTIONS) tests/interop
+
 clean: ## remove the environment and everything that was built here
-	rm -rf .venv work out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv $(INTEROP) work out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

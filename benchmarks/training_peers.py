@@ -25,6 +25,7 @@ ensure_torchvision()
 
 import torch  # noqa: E402
 from transformers import AutoModelForImageTextToText, AutoProcessor, Trainer, TrainingArguments  # noqa: E402
+from transformers.image_utils import load_image  # noqa: E402
 from transformers.utils import logging  # noqa: E402
 from transformers.video_utils import load_video  # noqa: E402
 
@@ -140,6 +141,9 @@ def plain(rows: Path, kind: str, trainer: type, parts: tuple[Any, Any, Family], 
                 frames, told = load_video(asked["path"], num_frames=FRAMES, backend="pyav")
                 asked = {"type": "video", "video": frames}
                 named = {"processor_kwargs": {"do_sample_frames": False, "video_metadata": [told]}}
+            else:
+                # not by its path: torchvision's own decoder is not there everywhere
+                asked = {"type": "image", "image": load_image(asked["path"])}
             talk = turns(row, asked)
             found.append(
                 processor.apply_chat_template(talk, tokenize=True, return_dict=True, return_tensors="pt", **named)

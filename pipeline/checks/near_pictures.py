@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.media.hash_pieces import hash_pieces
+from pipeline.media.hash_pieces import ALIKE_SHAPES, hash_pieces, pairs_of
 from pipeline.media.picture_hash import HASH_BITS, NEAR_BITS
 
 if TYPE_CHECKING:
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 PIECES = NEAR_BITS + 2
 MOST_COMPARED = 100_000_000
 """Pairs that are compared at the most; of a dataset that makes more of them some are not found."""
-AT_ONCE = 1 << 18
-"""Pairs at a time, so that they stay near the processor."""
 _TABLE_BITS, _SPREAD = 23, np.uint32(2_654_435_761)
-ALIKE_SHAPES = 0.05
-"""By how much the width of nearly the same picture may differ, taking it for as high."""
 
 
 def near_pairs(
@@ -81,11 +77,4 @@ def _candidates(keys: np.ndarray, asked: np.ndarray) -> Iterator[tuple[np.ndarra
     whose = np.repeat(np.arange(len(starts)), lengths)
     mine = np.flatnonzero(asked & (lengths[whose] > 1))
     starts, lengths = starts[whose[mine]], lengths[whose[mine]]
-    upto = np.cumsum(lengths)
-    first = 0
-    while first < len(mine):
-        last = max(first + 1, int(np.searchsorted(upto, upto[first] - lengths[first] + AT_ONCE, "right")))
-        counts = lengths[first:last]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield np.repeat(mine[first:last], counts), np.repeat(starts[first:last], counts) + within
-        first = last
+    yield from pairs_of(mine, starts, lengths)

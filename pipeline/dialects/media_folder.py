@@ -3,7 +3,7 @@
     file_name                               the one medium of a row
     images_file_names, videos_file_names    the media of a row; `file_names` where there is one kind
     images, videos, image, video            paths that the loader of the folder leaves alone
-    messages                                typed parts, or texts with placeholders, as TRL has them
+    messages                                typed parts; or texts, in front of which the media are shown
 
 Metadata without messages are no conversations: keep them as columns.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.dialects import trl
-from pipeline.dialects.dialect import VIDEO, Dialect, Likeness
+from pipeline.dialects.dialect import Dialect, Likeness
 from pipeline.dialects.fit import SURE, fit_of
 from pipeline.dialects.turns import media_of
 
@@ -36,12 +36,9 @@ def read(record: dict[str, Any]) -> dict[str, Any]:
 
 def _kind(record: dict[str, Any], own: list[Any], *, has_videos: bool) -> str:
     """Return what the files are that metadata name without saying their kind: videos, where any is shown."""
-    shows = any(
-        any(isinstance(part, dict) and part.get("type") == "video" for part in content)
-        if isinstance(content, list)
-        else VIDEO in str(content)
-        for content in (turn.get("content") for turn in record.get("messages") or [] if isinstance(turn, dict))
-    )
+    turns = [turn for turn in record.get("messages") or [] if isinstance(turn, dict)]
+    contents = [turn["content"] for turn in turns if isinstance(turn.get("content"), list)]
+    shows = any(isinstance(part, dict) and part.get("type") == "video" for parts in contents for part in parts)
     named = all(isinstance(path, str) and path.lower().endswith(_VIDEOS) for path in own)
     return "video" if own and not has_videos and (shows or named) else "image"
 

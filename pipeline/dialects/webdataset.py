@@ -2,7 +2,7 @@
 
     __key__                  the sample's name
     jpg, 0.png, mp4 …        paths of its members, which `format: webdataset` gives
-    messages                 typed parts, or texts with placeholders, as TRL has them
+    messages                 typed parts; or texts, in front of which the media are shown
     images, videos           the members that these show, by name or by field, in their order
 
 Samples of an image and its caption alone are no conversations: keep them as columns.

@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.media.hash_pieces import hash_pieces
+from pipeline.media.hash_pieces import ALIKE_SHAPES, hash_pieces, pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ALIKE_SHAPES = 0.05
-"""By how much the width of nearly the same picture may differ, taking it for as high."""
 _SINGLE = 4
 """Bits that may differ so that single pieces are long enough to be rare; for more, pairs of pieces are."""
 _ALL_WITH_ALL = 64
 """Rows that are simply compared all with all."""
-_AT_ONCE = 1 << 18
-"""Pairs at a time, so that they stay near the processor."""
 _NOT_ALIKE = 255
 
 
@@ -126,7 +122,7 @@ class AlikeRows:
                 starts = np.searchsorted(keys, wanted, "left")
                 counts = np.searchsorted(keys, wanted, "right") - starts
                 some = np.flatnonzero(counts)
-                for mine, theirs in _expanded(some, starts[some], counts[some]):
+                for mine, theirs in pairs_of(some, starts[some], counts[some]):
                     yield ours[mine], others[order[theirs]]
 
     def _apart_of(self, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -159,15 +155,3 @@ class _Key:
         for piece in self.pieces[1:]:
             key = key.astype(np.uint32) << np.uint32(16) | piece[rows]
         return key
-
-
-def _expanded(mine: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield each of `mine` beside all of its places, which are so many from a start on; some pairs at a time."""
-    upto = np.cumsum(counts)
-    first = 0
-    while first < len(mine):
-        last = max(first + 1, int(np.searchsorted(upto, upto[first] - counts[first] + _AT_ONCE, "right")))
-        some = counts[first:last]
-        within = np.arange(some.sum()) - np.repeat(np.cumsum(some) - some, some)
-        yield np.repeat(mine[first:last], some), np.repeat(starts[first:last], some) + within
-        first = last

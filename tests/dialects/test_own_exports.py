@@ -48,7 +48,7 @@ def test_a_member_that_is_not_there(name: Any) -> None:
         ({"images_file_names": ["a.png"], "messages": TALK}, ["a.png"], []),
         ({"videos_file_names": ["a.mp4"], "images": [], "messages": CLIP}, [], ["a.mp4"]),
         ({"file_name": None, "messages": [{"role": "user", "content": "Hi."}]}, [], []),
-        ({"file_name": "a.mp4", "messages": [{"role": "user", "content": "<video>"}]}, [], ["a.mp4"]),
+        ({"file_name": "a.mp4", "messages": [{"role": "user", "content": "When?"}]}, [], ["a.mp4"]),
     ],
 )
 def test_metadata_name_files(row: dict[str, Any], images: list[str], videos: list[str]) -> None:

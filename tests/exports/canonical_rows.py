@@ -125,12 +125,13 @@ def but_for_losses(row: CanonicalRow, codes: set[str]) -> Plain:
     """Return what is left of a row after the losses that an export named."""
     turns = [one for one in row.turns if one.role != "system" or "export.system_turn" not in codes]
     if "export.line_after_video" in codes:
-        parts = list(turns[0].parts)
-        for place, part in enumerate(turns[0].parts):
+        first = next(number for number, one in enumerate(turns) if one.role == "user")
+        parts = list(turns[first].parts)
+        for place, part in enumerate(turns[first].parts):
             behind = parts[place + 1] if place + 1 < len(parts) else ""
             if not isinstance(part, str) and part.kind == "video" and not str(behind).startswith("\n"):
                 parts[place : place + 1] = [part, "\n"]
-        turns[0] = turn(turns[0].role, *parts)
+        turns[first] = turn("user", *parts)
     return plain(replace(row, turns=tuple(turns)))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 PACKAGES = {
     "ms-swift": ["ms-swift", "torch", "torchvision"],
     "llama-factory": ["llamafactory", "torch", "torchvision", "torchaudio"],
-    # what it imports and does not name: aiohttp, ray and torch; av is for operators that read videos
+    # what it imports and does not name: aiohttp, ray and torch; av, before 14, is for operators that read videos
     "data-juicer": ["py-data-juicer", "aiohttp", "av", "ray", "torch"],
     "trl": ["trl", "pillow", "torch", "torchvision"],
 }

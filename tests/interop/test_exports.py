@@ -63,7 +63,9 @@ def exported(folder: Path, config: str, conversation: Conversation, out: Path) -
 @pytest.fixture(scope="module")
 def chats(tmp_path_factory: pytest.TempPathFactory) -> Exports:
     """Export chats about one image, several images, a video, both, and about none; with systems and several turns."""
-    pictures = [(MEDIA / name).read_bytes() for name in ("hopper_gray.jpg", "bmp.bmp", "transparent.webp", "transparent.png")]
+    pictures = [
+        (MEDIA / name).read_bytes() for name in ("hopper_gray.jpg", "bmp.bmp", "transparent.webp", "transparent.png")
+    ]
     clips = [(MEDIA / name).read_bytes() for name in ("h265_video.mp4", "test_video_66x50.mov")]
     said: list[tuple[list[tuple[str, str]], list[bytes], list[bytes]]] = [
         ([("user", "<image>\nWhat is it?"), ("assistant", "A face.\n\n* grey\n* 128 x 128 ✓")], pictures[:1], []),

@@ -1,5 +1,7 @@
 """Recaption: a build in which a model writes the texts, goes on where it was, and says which model it was."""
 
+# ruff: noqa: F811  fixtures of another file, which tests name as their arguments
+
 from __future__ import annotations
 
 import json
@@ -23,6 +25,7 @@ from pipeline.run import Folders, build_dataset
 from pipeline.stages.curation import recaption as step
 from pipeline.stages.curation.recaption import CaptionSettings, Question
 from tests.project import MEDIA, tree
+from tests.train.test_download import hf
 from tests.train.tiny_blip2 import make_tiny_blip2
 from train import recaption
 from train.evaluation.blip2 import Blip2
@@ -31,6 +34,7 @@ from train.example import TrainError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.network.hf_double import HuggingFaceDouble
     from tests.project import Project
 
 ROWS = 7
@@ -349,6 +353,19 @@ def test_archive_members_are_shown(tiny: Callable[[str], Path], tmp_path: Path) 
             ]
         )
     assert isinstance(broken, RowRejected)
+
+
+def test_a_model_of_a_hub_is_fetched_once(project: Project, blip2: Path, hf: HuggingFaceDouble) -> None:
+    """It is brought before the first row; a commit of it that is there needs no network, and is named in the rows."""
+    files = {path.name: path.read_bytes() for path in blip2.iterdir()}
+    commit = hf.repo("alice/blip2", files, kind="model").branches["main"]
+    written(project, Path("alice/blip2"), by="captioned_by", where="id < 2", revision=commit)
+    project.build(upto="shard")
+    assert {row["captioned_by"] for row in project.split("train").to_pylist()} == {None, f"alice/blip2@{commit}"}
+    fetched = len(hf.asked(""))
+    shutil.rmtree(project.work)
+    project.build(upto="shard", offline=True)
+    assert len(hf.asked("")) == fetched
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,8 +34,9 @@ OFFLINE = {
     "UV_OFFLINE": "1",
 }
 HINT = (
-    f"make an environment for it: `python3 -m venv juicer`, `juicer/bin/pip install {PACKAGE}=={TESTED} aiohttp av ray "
-    f"torch`, then `export {VARIABLE}=$PWD/juicer/bin/python`"
+    "make an environment for it: `python3 -m venv juicer`, "
+    f"`juicer/bin/pip install {PACKAGE}=={TESTED} aiohttp av==13.1.0 ray torch`, "
+    f"then `export {VARIABLE}=$PWD/juicer/bin/python`"
 )
 
 
@@ -98,11 +100,12 @@ def run_juicer(juicer: Juicer, folder: Path, *, rows: Path, recipe: Path, row: s
     work.mkdir()
     told = {"recipe": str(recipe), "rows": str(rows), "work": str(work), "answer": str(answer)}
     order.write_text(json.dumps(told | {"row": row, "columns": columns}), encoding="utf-8")
-    with said.open("wb") as log:
+    # a short path: sockets are put there
+    with tempfile.TemporaryDirectory(prefix="shardwright-") as temporary, said.open("wb") as log:
         done = subprocess.run(  # noqa: S603  (the interpreter that the user named, our own script)
             [juicer.python, "-I", str(DRIVER), str(order)],
             cwd=work,
-            env={**os.environ, **OFFLINE, "TMPDIR": str(work)},
+            env={**os.environ, **OFFLINE, "TMPDIR": temporary},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
