@@ -64,7 +64,8 @@ class _Named(click.Path):
         """Return the path that is meant."""
         from pipeline.library import recipe_path
 
-        return recipe_path(super().convert(value, param, ctx))
+        path = super().convert(value, param, ctx)
+        return recipe_path(path) if isinstance(path, Path) else path
 
 
 def build_options(command: F) -> F:

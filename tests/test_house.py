@@ -36,6 +36,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "check_curate",
             "spec_values",
             "recaption_spec",
+            "juicer_spec",
             "card_text",
             "splice_yaml",
             "recipe",
@@ -87,6 +88,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """From the ground up; a module imports its own layer or lower ones. `stages.validate` is the one stage above checks."""
 
 DOORS = {
+    "data_juicer": ("pipeline/stages/curation/juicer_driver.py",),
     "av": (
         "pipeline/media/video.py",
         "pipeline/media/opened_video.py",

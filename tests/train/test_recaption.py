@@ -25,7 +25,7 @@ from pipeline.run import Folders, build_dataset
 from pipeline.stages.curation import recaption as step
 from pipeline.stages.curation.recaption import CaptionSettings, Question
 from tests.project import MEDIA, tree
-from tests.train.test_download import hf
+from tests.train.test_download import hf  # noqa: F401
 from tests.train.tiny_blip2 import make_tiny_blip2
 from train import recaption
 from train.evaluation.blip2 import Blip2
