@@ -30,10 +30,15 @@ _QUESTIONS = ("question", "prompt", "instruction", "query", "problem", "input")
 """Names by which the example guesses what a column is for."""
 
 
-def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_rows: Callable[[str], pa.Array]) -> View:
+def found_view(
+    schema: pa.Schema,
+    types: dict[str, ColumnType | None],
+    first_rows: Callable[[str], pa.Array],
+    has_media: Callable[[str], bool],
+) -> View:
     """Return the view of a dataset of which nobody said how its rows become conversations.
 
-    `first_rows` gives the first values of a column.
+    `first_rows` gives the first values of a column, and `has_media` tells whether any of them holds a medium.
 
     Raises:
         DatasetError: no column holds conversations, or it is not clear where its media stand; shows the columns and
@@ -68,10 +73,13 @@ def found_view(schema: pa.Schema, types: dict[str, ColumnType | None], first_row
     texts = _texts(first_rows(talk.name), talk.text_key)
     tokens = {token: name for name, kind in media.items() for token in TOKENS[kind]}
     named = {kind for kind in TOKENS if _any_of(texts, TOKENS[kind])}
+    if named & set(media.values()):
+        # of a column that is empty so far, nobody can say where its media stand; a row that has one must say it
+        named |= {kind for name, kind in media.items() if kind not in named and not has_media(name)}
     missing = sorted(set(media.values()) - named)
     media_first = bool(missing)
     if media_first and named & set(media.values()):
-        what = f"placeholders in {talk.name!r} say where {named.pop()}s stand, and not where {missing[0]}s do"
+        what = f"placeholders in {talk.name!r} say where {next(iter(named & set(media.values())))}s stand, and not where {missing[0]}s do"
         raise DatasetError(what, hint=f"{EXAMPLE}\n{example_for(types)}")
     ready = Ready(
         column=talk.name,

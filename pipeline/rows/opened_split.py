@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.checks.dataset import Footer, read_dataset
@@ -140,7 +141,7 @@ def open_split(
         path = dataset.files.path(name)
         assert path is not None
         try:
-            view = found_view(schema, types, partial(_first_values, path, name))
+            view = found_view(schema, types, partial(_first_values, path, name), partial(_has_media, path))
         except DatasetError:
             if insist:
                 raise
@@ -186,6 +187,19 @@ def _first_values(path: Path, name: str, column: str) -> pa.Array:
     except (pa.ArrowException, OSError, StopIteration) as error:
         what = " ".join(str(error).split())[:300]
         raise DatasetError(f"the column {column!r} of {name} cannot be read: {escaped(what)}") from None
+
+
+def _has_media(path: Path, column: str) -> bool:
+    """Tell whether any of the first values of a column of media is one; of media inside, no byte is read."""
+    with pq.ParquetFile(path, memory_map=True, pre_buffer=False) as file:
+        leaves = [file.schema.column(number).path for number in range(len(file.schema))]
+        mine = [leaf for leaf in leaves if leaf == column or leaf.startswith(f"{column}.")]
+        light = [leaf for leaf in mine if not leaf.endswith(".bytes")] or mine
+        batches = file.iter_batches(batch_size=_FIRST_ROWS, columns=light[:1], use_threads=False)
+        values = plain(next(iter(batches)).column(0))
+    if is_list(values.type):
+        return bool(pc.any(pc.greater(pc.list_value_length(values), 0)).as_py())
+    return values.null_count < len(values)
 
 
 def _paths(schema: pa.Schema) -> frozenset[str]:

@@ -14,7 +14,7 @@ from pipeline.media.bounded import BoundedProcesses
 from pipeline.rows.opened_split import dataset_in, open_split
 from pipeline.rows.read_rows import RowReader, UnreadRow
 from tests.exports.canonical_rows import MEDIA, plain
-from tests.exports.small_datasets import IMAGES, talks, write_split
+from tests.exports.small_datasets import IMAGES, VIDEOS, talks, write_split
 from tests.project import png
 
 if TYPE_CHECKING:
@@ -160,3 +160,12 @@ def test_a_damaged_shard_names_its_rows(tmp_path: Path) -> None:
     assert [row.row for row in rows] == [0, 1, 2, 3]
     assert [row.code for row in rows if isinstance(row, UnreadRow)] == ["shard.damaged"] * 2
     assert [row.row for row in rows if not isinstance(row, UnreadRow)] == [2, 3]
+
+
+def test_a_column_of_media_that_is_empty_so_far(tmp_path: Path) -> None:
+    """A split without videos needs no word on where videos stand."""
+    table = talks([ASK, ASK], {"images": [[png(1)], [png(2)]], "videos": [[], []]})
+    write_split(tmp_path, table, IMAGES | VIDEOS)
+    rows, unread = read(tmp_path)
+    assert [len(row.images) for row in rows] == [1, 1]
+    assert unread == []
