@@ -186,7 +186,9 @@ def with_trl(rows: Path, parts: tuple[Any, Any, Family], **common: Any) -> None:
     from datasets import Dataset, Features, Image, List, Value
     from trl import SFTConfig, SFTTrainer
 
-    model, processor, _ = parts
+    model, processor, family = parts
+    # TRL knows the released templates, and else wants one that marks what the assistant says
+    processor.chat_template = family.chat_template(processor)
 
     class TimedSFTTrainer(Timed, SFTTrainer):
         """TRL's trainer."""

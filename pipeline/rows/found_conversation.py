@@ -79,7 +79,8 @@ def found_view(
     missing = sorted(set(media.values()) - named)
     media_first = bool(missing)
     if media_first and named & set(media.values()):
-        what = f"placeholders in {talk.name!r} say where {next(iter(named & set(media.values())))}s stand, and not where {missing[0]}s do"
+        told_of = next(kind for kind in media.values() if kind in named)
+        what = f"placeholders in {talk.name!r} say where {told_of}s stand, and not where {missing[0]}s do"
         raise DatasetError(what, hint=f"{EXAMPLE}\n{example_for(types)}")
     ready = Ready(
         column=talk.name,

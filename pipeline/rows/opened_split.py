@@ -198,8 +198,9 @@ def _has_media(path: Path, column: str) -> bool:
         batches = file.iter_batches(batch_size=_FIRST_ROWS, columns=light[:1], use_threads=False)
         values = plain(next(iter(batches)).column(0))
     if is_list(values.type):
-        return bool(pc.any(pc.greater(pc.list_value_length(values), 0)).as_py())
-    return values.null_count < len(values)
+        lengths = pc.list_value_length(values)
+        return bool(pc.any(pc.greater(lengths, 0)).as_py())
+    return bool(values.null_count < len(values))
 
 
 def _paths(schema: pa.Schema) -> frozenset[str]:

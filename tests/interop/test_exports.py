@@ -133,7 +133,10 @@ def check(exports: Exports, peer: Peer) -> int:
         return 0
     files = [file for one in done.written if one.rows for file in one.files]
     named = files if peer.name in ("ms-swift", "data-juicer") else []
-    found = [as_plain(row) for row in peer.rows(done.folder, *named)]
+    told = peer.rows(done.folder, *named)
+    if peer.name == "llama-factory":
+        told.sort(key=lambda row: files.index(row["file"]))
+    found = [as_plain(row) for row in told]
     codes = {loss.code for loss in done.losses.found if not loss.whole_rows}
     expected = [without_id(but_for_losses(row, codes)) for row in exports.rows]
     expected = [row for row in expected if peer.name not in NO_VIDEOS or "video:" not in str(row)]

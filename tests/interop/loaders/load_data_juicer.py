@@ -17,7 +17,6 @@ OPERATORS = [
     {"text_length_filter": {"min_len": 1}},
     {"image_shape_filter": {"min_width": 1, "min_height": 1}},
     {"video_resolution_filter": {"min_width": 1, "min_height": 1}},
-    {"video_duration_filter": {"min_duration": 0}},
 ]
 """They leave nothing out that can be read."""
 
