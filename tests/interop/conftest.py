@@ -21,6 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.interop)
+            # several starts of a peer, each with a limit of its own
+            item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture

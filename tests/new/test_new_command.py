@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
+from huggingface_hub import constants
 
 from pipeline.card_text import load_human_card
 from pipeline.cli import main
@@ -124,6 +125,8 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HuggingFace
     """Give a double of Hugging Face."""
     with HuggingFaceDouble() as double:
         monkeypatch.setenv("HF_ENDPOINT", double.endpoint)
+        # else the client asks once a day for a list of programs that may be using it
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
         monkeypatch.setenv("HOME", str(tmp_path / "home"))
         for name in ("HF_TOKEN", "HF_HUB_OFFLINE"):
             monkeypatch.delenv(name, raising=False)
