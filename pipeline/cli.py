@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeline.command_options import RecipeName, build_options, cache_option, out_option, verbose_option
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline.run import BuildReport
-
-F = TypeVar("F", bound="Callable[..., Any]")
 
 STAGE_HELP = {
     "download": "Unpack archives and find annotation files.",
@@ -27,88 +24,6 @@ STAGE_HELP = {
     "shard": "Write the Parquet shards.",
     "card": "Write README.md from the shards.",
 }
-
-
-def _user_cache() -> str:
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shardwright")
-
-
-def _set_verbose(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    """Let -v stand behind the command as well as before it."""
-    if value:
-        context.find_root().params["verbose"] = True
-
-
-def cache_option(command: F) -> F:
-    """Add the option that chooses the store."""
-    option = click.option(
-        "--cache",
-        type=click.Path(path_type=Path),
-        envvar="SHARDWRIGHT_CACHE",
-        default=_user_cache,
-        show_default="the user's cache folder",
-        help="Folder of the media store, shared by all datasets.",
-    )
-    return option(command)
-
-
-class _Named(click.Path):
-    """A path, or the name of a recipe that `shardwright list` shows."""
-
-    name = "recipe"
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the path that is meant."""
-        from pipeline.library import recipe_path
-
-        path = super().convert(value, param, ctx)
-        return recipe_path(path) if isinstance(path, Path) else path
-
-
-def build_options(command: F) -> F:
-    """Add the options that every building command has."""
-    options = [
-        click.option(
-            "--work",
-            type=click.Path(path_type=Path),
-            envvar="SHARDWRIGHT_WORK",
-            default="work",
-            show_default=True,
-            help="Folder for intermediate results; safe to delete.",
-        ),
-        click.option(
-            "--out",
-            type=click.Path(path_type=Path),
-            envvar="SHARDWRIGHT_OUT",
-            default="out",
-            show_default=True,
-            help="Folder for finished datasets.",
-        ),
-        cache_option,
-        click.option(
-            "--workers",
-            type=click.IntRange(1, 1024),
-            default=None,
-            show_default="one a processor",
-            help="Processes to work in; any number gives the same bytes.",
-        ),
-        click.option(
-            "-v",
-            "--verbose",
-            is_flag=True,
-            expose_value=False,
-            callback=_set_verbose,
-            help="Show a traceback with every error.",
-        ),
-        click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on standard output."),
-        click.option("--offline", is_flag=True, help="Touch no network; what is missing is named all at once."),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def run() -> None:
@@ -227,7 +142,7 @@ def new(annotations: str, *, yes: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("recipe", type=_Named())
+@click.argument("recipe", type=RecipeName())
 @build_options
 def build(recipe: Path, **options: Any) -> None:
     """Build a dataset, every stage to the proof.
@@ -238,7 +153,7 @@ def build(recipe: Path, **options: Any) -> None:
 
 
 def _stage_command(name: str, text: str) -> None:
-    @click.argument("recipe", type=_Named())
+    @click.argument("recipe", type=RecipeName())
     @build_options
     def command(recipe: Path, **options: Any) -> None:
         _run(recipe, name, **options)
@@ -258,7 +173,7 @@ for _name, _text in STAGE_HELP.items():
 
 
 @main.command()
-@click.argument("target", type=_Named())
+@click.argument("target", type=RecipeName())
 @build_options
 @click.option("--quick", is_flag=True, help="Look at the card and the shards' footers alone; no row is read.")
 @click.option("--full", is_flag=True, help="Read every row and decode every medium, however many there are.")
@@ -302,7 +217,7 @@ def validate(target: Path, *, yes: bool, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("source", type=_Named())
+@click.argument("source", type=RecipeName())
 @click.option(
     "--to",
     multiple=True,
@@ -374,14 +289,7 @@ def publish(source: Path, **options: Any) -> None:
     help="Folder of the exports; each format has its own in it, and media are shared.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written and lost as JSON on standard output.")
-@click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,
-    callback=_set_verbose,
-    help="Show a traceback with every error.",
-)
+@verbose_option
 def export(folder: Path, **options: Any) -> None:
     """Write a finished dataset as somebody else's trainer reads it, and say what could not be carried over.
 
@@ -400,14 +308,7 @@ def export(folder: Path, **options: Any) -> None:
 
 
 @main.command("list")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    envvar="SHARDWRIGHT_OUT",
-    default="out",
-    show_default=True,
-    help="Folder for finished datasets.",
-)
+@out_option
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON on standard output.")
 def list_recipes(out: Path, *, as_json: bool) -> None:
     """List the recipes that can be named in place of a path, with what each needs.

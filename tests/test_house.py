@@ -72,6 +72,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "run",
             "cli",
+            "command_options",
             "arranged_configs",
             "described_shards",
             "card_in_place",

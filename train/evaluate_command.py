@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import cache_option
+from pipeline.command_options import cache_option
 from train.model_options import changed_media, media_options, model_options
 
 if TYPE_CHECKING:

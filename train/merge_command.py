@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import cache_option
+from pipeline.command_options import cache_option
 
 if TYPE_CHECKING:
     from train.evaluation.asked_model import AskedModel

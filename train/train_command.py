@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli import build_options
+from pipeline.command_options import build_options
 
 if TYPE_CHECKING:
     from train.runs.stage import Outcome
