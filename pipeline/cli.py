@@ -266,7 +266,7 @@ def publish(source: Path, **options: Any) -> None:
 
 
 @main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("dataset", type=RecipeName())
 @click.option(
     "--to",
     multiple=True,
@@ -290,10 +290,11 @@ def publish(source: Path, **options: Any) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was written and lost as JSON on standard output.")
 @verbose_option
-def export(folder: Path, **options: Any) -> None:
+def export(dataset: Path, **options: Any) -> None:
     """Write a finished dataset as somebody else's trainer reads it, and say what could not be carried over.
 
-    FOLDER is a dataset folder, whoever made it. Media are written once and linked into each format's folder. What was
+    DATASET is a dataset folder, whoever made it, or a recipe whose dataset is built; its schemas then say what a row
+    says. Media are written once and linked into each format's folder. What was
     written is held against the target's own rule; docs/export.md says what each format carries.
     Exit code 0: done, 1: a format can hold no row of it, or the rule does not hold, 2: a mistake in the command,
     3: it cannot be read or written.
@@ -301,7 +302,7 @@ def export(folder: Path, **options: Any) -> None:
     _begin()
     from pipeline.export_command import run_export
 
-    text, code = run_export(folder, **options)
+    text, code = run_export(dataset, **options)
     _say(text)
     if code:
         sys.exit(code)

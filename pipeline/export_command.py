@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pipeline.document import read_document
 from pipeline.errors import ProblemsFound, UsageError
 from pipeline.exports.export import export
 from pipeline.exports.registry import format_named
+from pipeline.load_recipe import load_recipe
 from pipeline.printable import escaped
 from pipeline.report import display_for
 
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from pipeline.rows.conversation_view import Conversation
 
 DEFAULT_OUT = "exports"
+DATASETS = "SHARDWRIGHT_OUT"
+"""The variable of the environment that says where finished datasets are, as for builds."""
 _EXAMPLES = 2
 """Examples of a loss that are printed; its file has more."""
 
 
 def run_export(
-    folder: Path,
+    source: Path,
     *,
     to: tuple[str, ...],
     config: str | None,
@@ -34,16 +38,20 @@ def run_export(
     out: Path | None,
     as_json: bool,
 ) -> tuple[str, int]:
-    """Export a dataset folder; returns what to print, and the exit code: 1 when a format can hold no row of it.
+    """Export a dataset; returns what to print, and the exit code: 1 when a format can hold no row of it.
+
+    `source` is its folder, or its recipe, whose schemas then say what rows say.
 
     Raises:
-        UsageError: an option makes no sense, or a folder is in the way.
+        UsageError: an option makes no sense, a recipe's dataset is not built, or a folder is in the way.
+        RecipeError: mistakes in a recipe or a schema.
         DatasetError: the dataset cannot be read, or not as conversations.
         ProblemsFound: what was written breaks a target's rule.
     """
     if not to:
         raise UsageError("--to is missing", hint="name a format, e.g. --to llava; it may be given several times")
     formats = [format_named(name) for name in dict.fromkeys(to)]
+    folder, of_configs = _of_recipe(source) if source.is_file() else (source, {})
     if out is None:
         out = Path(DEFAULT_OUT) / folder.resolve().name
     done = export(
@@ -53,6 +61,7 @@ def run_export(
         config=config,
         split=split,
         conversation=_conversation(schema) if schema is not None else None,
+        of_configs=of_configs if schema is None else None,
         id_column=id_column,
         display=display_for(quiet=as_json),
     )
@@ -60,6 +69,23 @@ def run_export(
     if as_json:
         return json.dumps([one.to_json() for one in done], ensure_ascii=False, indent=1), code
     return "\n\n".join(_text(one) for one in done), code
+
+
+def _of_recipe(path: Path) -> tuple[Path, dict[str, Conversation]]:
+    """Return the folder of a recipe's dataset, and what its rows say, by config.
+
+    Raises:
+        UsageError: it is not built yet.
+        RecipeError: mistakes in it.
+    """
+    recipe = load_recipe(path)
+    folder = Path(os.environ.get(DATASETS) or "out") / recipe.name
+    if not folder.is_dir():
+        raise UsageError(
+            f"the dataset of {path} is not in {folder}",
+            hint=f"build it: shardwright build {path}; {DATASETS} says where finished datasets are",
+        )
+    return folder, {name: config.schema for name, config in recipe.configs.items() if config.schema.conversation}
 
 
 def _conversation(path: Path) -> Conversation:
@@ -81,7 +107,8 @@ def _text(done: Exported) -> str:
     lines = [f"{done.format.name}: {_rows(done.rows)} written to {done.folder}"]
     for one in done.written:
         if one.rows:
-            more = f" and {len(one.files) - 1:,} more files" if len(one.files) > 1 else ""
+            others = len(one.files) - 1
+            more = f" and {others:,} more file{'s' if others > 1 else ''}" if others else ""
             lines.append(f"  {escaped(one.config)}/{escaped(one.split)}: {one.rows:,} in {escaped(one.files[0])}{more}")
     lines.append(f"  proved: {done.format.rule}")
     if done.format.usage:

@@ -27,7 +27,7 @@ from pipeline.rows.read_rows import RowReader, UnreadRow
 from pipeline.workspace import disk_errors, holding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pipeline.checks.dataset import Dataset, Split
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pipeline.rows.opened_split import OpenedSplit
 
 _LOCK = ".lock"
+_SAYING = "a recipe in place of the folder, whose schemas say it; a schema, or a file with nothing but `conversation`"
+"""What may say what a row says."""
 
 
 def export(
@@ -48,10 +50,13 @@ def export(
     config: str | None = None,
     split: str | None = None,
     conversation: Conversation | None = None,
+    of_configs: Mapping[str, Conversation] | None = None,
     id_column: str | None = None,
     display: Display,
 ) -> list[Exported]:
     """Export a dataset folder to some formats; all configs and splits, unless they are named.
+
+    `conversation` says what a row says; `of_configs` says it of the rows of some configs, and goes before.
 
     Of a format to which no row can be carried over nothing is written.
 
@@ -75,8 +80,9 @@ def export(
         opened = []
         for which in chosen:
             with _words_of_exports(which, formats):
+                said = (of_configs or {}).get(which.config, conversation)
                 opened.append(
-                    open_split(dataset, which, processes, conversation=conversation, id_column=id_column, insist=insist)
+                    open_split(dataset, which, processes, conversation=said, id_column=id_column, insist=insist)
                 )
         with disk_errors(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -134,7 +140,7 @@ def _words_of_exports(split: Split, formats: list[Format]) -> Iterator[None]:
         example = error.hint.removeprefix(EXAMPLE)
         hint = f"write what a row says into a file, and give it with --schema FILE, for example:{example}"
         what = f"{split.place}: {error.what} ({needing}: rows must be conversations)"
-        raise DatasetError(what, allowed="a schema, or a file with nothing but `conversation`", hint=hint) from None
+        raise DatasetError(what, allowed=_SAYING, hint=hint) from None
 
 
 def _write_split(  # noqa: PLR0917

@@ -24,7 +24,7 @@ from pipeline.exports.llava import Llava
 from pipeline.exports.registry import format_named
 from pipeline.report import Quiet
 from tests.exports.small_datasets import IMAGES, records, talks, write_split
-from tests.project import png, tree
+from tests.project import Project, png, tree
 
 if TYPE_CHECKING:
     from pipeline.exports.format_folder import Exported
@@ -272,3 +272,22 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     count, grown = map(int, done.stdout.split())
     assert count == rows
     assert grown < 48
+
+
+def test_a_recipe_says_what_its_rows_say(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A recipe may stand for its dataset, which must be built; its schemas make conversations of the columns."""
+    paths = project.pictures(2)
+    project.rows("rows.jsonl", [{"image": path, "text": "A dot."} for path in paths])
+    config = {"rows": {"files": "rows.jsonl"}, "splits": {"train": "rest"}}
+    turns = [{"user": [{"image": "image"}, "What?"]}, {"assistant": "{{ text }}"}]
+    project.write({"configs": {"default": config}}, {"image": "image", "text": "string"}, conversation=turns)
+    monkeypatch.setenv("SHARDWRIGHT_OUT", str(project.root / "out"))
+    command = ["export", str(project.recipe_path), "--to", "llava", "--out", str(tmp_path / "exports")]
+    early = CliRunner().invoke(main, command)
+    assert early.exit_code == 2
+    assert "build it: shardwright build" in early.output
+    project.build()
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    said = [record["conversations"] for record in records(tmp_path / "exports" / "llava" / "train.json")]
+    assert said == [[{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "A dot."}]] * 2
