@@ -271,7 +271,8 @@ def test_memory_stays_flat(tmp_path: Path) -> None:
     )
     count, grown = map(int, done.stdout.split())
     assert count == rows
-    assert grown < 48
+    # of 96 MB of media in the row group
+    assert grown < 64
 
 
 def test_a_recipe_says_what_its_rows_say(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_ctrl_c_does_not_wait_for_long_tasks(project: Project, script: Path, who
     assert_tidy(project)
 
 
-@pytest.mark.parametrize("stage", STAGES if TORTURE else ("shard",))
+@pytest.mark.parametrize("stage", STAGES if TORTURE else ("convert",))
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_other_signals(large: Made, script: Path, stage: str, number: int) -> None:
     """A build that is told to end by SIGTERM or SIGHUP takes its workers along, and the workspace resumes."""

@@ -160,6 +160,8 @@ def _model(folder: Path, family: Family, *, dtype: str, attention: str, quantise
     if quantise:
         options["quantization_config"] = _four_bits(family, getattr(torch, dtype))
     model = read_model(folder, dtype=dtype, attention=attention, device=device, **options)
+    if quantise:
+        _keep_layout(model)
     there = {part_of(name, family) for name, _ in model.named_parameters()}
     if not {"vision", "projector", "text"} <= there:
         raise TrainError(
@@ -231,6 +233,19 @@ def _four_bits(family: Family, dtype: Any) -> Any:
         # whole names: what begins with one is left as it is, and a last part alone is not found
         llm_int8_skip_modules=[family.vision, *family.projector, "lm_head"],
     )
+
+
+def _keep_layout(model: Any) -> None:
+    """Have layers in 4 bits stay as they are laid out.
+
+    Without this, bitsandbytes (0.50) lays them out anew at the first forward pass in evaluation mode on processors with
+    AVX512-BF16, and nothing can be learnt through them from then on. Each training is proved so before its first step.
+    """
+    import bitsandbytes
+
+    for module in model.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False
 
 
 def _check_choice(what: str, value: str, allowed: tuple[str, ...]) -> None:
