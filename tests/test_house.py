@@ -27,6 +27,7 @@ LAYERS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "recipe_files",
             "template",
             "column_type",
+            "labels",
             "conform",
             "single_value",
             "conversation",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.column_type import ClassLabel, ListOf
 from pipeline.conversation import TextPart, compile_conversation
 from pipeline.dialects.dialect import IMAGE, VIDEO
 from pipeline.errors import RowRejected
+from pipeline.labels import labelling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +24,10 @@ def reading_by_schema(schema: Schema) -> Callable[[dict[str, Any]], dict[str, An
     assert schema.conversation is not None
     types = {name: column.type for name, column in schema.columns.items()}
     render = compile_conversation(schema.conversation, types)
-    items = {name: kind.item if isinstance(kind, ListOf) else kind for name, kind in types.items()}
-    labels = {name: kind.names for name, kind in items.items() if isinstance(kind, ClassLabel)}
+    labels = {name: label for name, kind in types.items() if (label := labelling(kind)) is not None}
 
     def read(row: dict[str, Any]) -> dict[str, Any]:
-        values = row | {name: _named(row.get(name), names) for name, names in labels.items()}
+        values = row | {name: label(row.get(name)) for name, label in labels.items()}
         media: dict[str, list[Any]] = {"image": [], "video": []}
         messages = []
         for message in render(values):
@@ -46,13 +45,6 @@ def reading_by_schema(schema: Schema) -> Callable[[dict[str, Any]], dict[str, An
         return found | {"id": str(row["id"])} if row.get("id") is not None else found
 
     return read
-
-
-def _named(value: Any, names: tuple[str, ...]) -> Any:
-    """Return the name of a label, which is a number in the shards."""
-    if isinstance(value, list):
-        return [_named(item, names) for item in value]
-    return names[value] if type(value) is int and 0 <= value < len(names) else value
 
 
 def _check_text(text: str) -> None:

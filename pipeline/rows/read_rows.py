@@ -19,12 +19,12 @@ from pipeline.checks.value_hashes import lengths_of, plain
 from pipeline.column_type import Json, Scalar
 from pipeline.conversation import MediaPart
 from pipeline.errors import RowRejected
+from pipeline.labels import Label, labelling
 from pipeline.media.ending_by_content import HEAD_BYTES, ending_by_content
 from pipeline.media.media_beside import MediaBeside, NotInsideError
 from pipeline.media.probe import hash_file
 from pipeline.printable import escaped
 from pipeline.rows.canonical import CanonicalRow, CanonicalTurn, Medium
-from pipeline.rows.column_types import Label, labelling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import DatasetError, RecipeError, RowRejected, UsageError
-from pipeline.rows.column_types import Label
+from pipeline.labels import Label
 from pipeline.schema import load_schema
 from tests.project import Project, png
 from tests.train.datasets_for_tests import CAPTION, FORMULA, build_clips, media, noise_png, opened, write_dataset

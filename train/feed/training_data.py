@@ -10,8 +10,8 @@ import numpy as np
 
 from pipeline.conversation import TextPart
 from pipeline.errors import RowRejected
+from pipeline.labels import labelling
 from pipeline.manifest import fingerprint
-from pipeline.rows.column_types import labelling
 from train.example import Example, Medium, RowRef, Turn
 from train.feed.plan import RowPlaces
 from train.feed.shard_reader import ShardReader
