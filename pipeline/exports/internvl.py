@@ -17,8 +17,8 @@ import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pipeline.errors import RowRejected
-from pipeline.exports.extra_columns import extra_columns, json_extras
-from pipeline.exports.json_records import RecordsWriter, problems_of_records
+from pipeline.exports.extra_columns import json_extras
+from pipeline.exports.json_records import RecordsWithColumns, problems_of_records
 from pipeline.exports.tagged_turns import (
     SPEAKERS,
     TAGS,
@@ -113,12 +113,11 @@ def _problem(folder: Path, record: Any) -> str | None:
     return None
 
 
-class _Writer(RecordsWriter):
+class _Writer(RecordsWithColumns):
     """Writes a line a row."""
 
-    def __init__(self, place: Place, losses: Losses) -> None:
-        super().__init__(place, losses)
-        self._extras = extra_columns(place, _TITLE, _OWN)
+    title: ClassVar[str] = _TITLE
+    own: ClassVar[tuple[str, ...]] = _OWN
 
     def record(self, row: CanonicalRow) -> dict[str, Any]:
         """Return the record of a row."""

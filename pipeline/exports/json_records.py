@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import orjson
 
+from pipeline.exports.extra_columns import extra_columns
 from pipeline.exports.writer import SplitWriter, Written
 
 if TYPE_CHECKING:
@@ -71,6 +72,19 @@ class RecordsWriter(SplitWriter):
     def abandon(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+class RecordsWithColumns(RecordsWriter):
+    """Writes a record a row, which may have the other columns of its row as well."""
+
+    title: ClassVar[str]
+    """What the format is called."""
+    own: ClassVar[tuple[str, ...]] = ()
+    """The keys that the format reads itself, which no column can have."""
+
+    def __init__(self, place: Place, losses: Losses) -> None:
+        super().__init__(place, losses)
+        self._extras = extra_columns(place, self.title, self.own)
 
 
 def records_of(path: Path) -> Iterator[tuple[int, Any]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from pipeline.exports.extra_columns import extra_columns
-from pipeline.exports.json_records import RecordsWriter
+from pipeline.exports.json_records import RecordsWithColumns
 from pipeline.exports.tagged_turns import (
     ROLES,
     TAGS,
@@ -21,22 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-    from pipeline.exports.losses import Losses
-    from pipeline.exports.place import Place
     from pipeline.rows.canonical import CanonicalRow
 
 _AUDIO = "<audio>"
 """A tag of both, for what canonical rows do not have."""
 
 
-class RoleMessagesWriter(RecordsWriter):
+class RoleMessagesWriter(RecordsWithColumns):
     """Writes a line a row; what each target has besides is left to its own writer."""
-
-    title: ClassVar[str]
-
-    def __init__(self, place: Place, losses: Losses) -> None:
-        super().__init__(place, losses)
-        self._extras = extra_columns(place, self.title, ())
 
     def messages(self, row: CanonicalRow) -> dict[str, Any]:
         """Return id, messages, images and videos of a row.
