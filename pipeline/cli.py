@@ -294,8 +294,8 @@ def export(dataset: Path, **options: Any) -> None:
     """Write a finished dataset as somebody else's trainer reads it, and say what could not be carried over.
 
     DATASET is a dataset folder, whoever made it, or a recipe whose dataset is built; its schemas then say what a row
-    says. Media are written once and linked into each format's folder. What was
-    written is held against the target's own rule; docs/export.md says what each format carries.
+    says. Media are written once and linked into each format's folder. What was written is held against the target's
+    own rule; docs/export.md says what each format carries.
     Exit code 0: done, 1: a format can hold no row of it, or the rule does not hold, 2: a mistake in the command,
     3: it cannot be read or written.
     """

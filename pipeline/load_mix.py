@@ -99,7 +99,7 @@ class _Parts:
     def __init__(self, beside: BesideRecipe, load: Load, within: tuple[Path, ...]) -> None:
         self.beside, self.load, self.within = beside, load, within
         self.sources: dict[str, SourceSpec] = {}
-        self.members: dict[str, Path] = {}
+        self.members: dict[str, Recipe] = {}
 
     def part(self, number: int, spec: PartSpec) -> Part | None:
         """Return a part, or note what is wrong with it."""
@@ -129,7 +129,7 @@ class _Parts:
         self.sources[source] = SourceSpec(
             dataset=spec.dataset, license="; ".join(licenses) or None, credit="; ".join(thanks) or None
         )
-        self.members[source] = recipe.path
+        self.members[source] = recipe
         return _part(spec, source, schema, splits, name)
 
     def _folder(self, number: int, spec: PartSpec, folder: Path) -> Part | None:

@@ -152,14 +152,12 @@ class _Checker(BesideRecipe):
             card=card,
             card_path=card_path,
             sources=dict(spec.sources),
-            members={name: path for name, path in members.items() if path is not None},
+            members={name: member for name, member in members.items() if member is not None},
         )
 
-    def _member(self, name: str, said: str) -> Path | None:
+    def _member(self, name: str, said: str) -> Recipe | None:
         """Return the recipe of a dataset that is a source, once it is checked."""
-        place: Location = ("sources", name, "dataset")
-        recipe = loaded_member(self, place, said, load=_load, within=self.within)
-        return recipe.path if recipe is not None else None
+        return loaded_member(self, ("sources", name, "dataset"), said, load=_load, within=self.within)
 
     def _same_folded(self, place: Location, what: str, names: Iterable[str]) -> None:
         folded: dict[str, str] = {}

@@ -46,7 +46,6 @@ def mixed_config(spec: MixRecipeSpec, parts: tuple[Part, ...]) -> Config:
             ORIGIN_ROW: FieldSpec(template="{{ record.line }}"),
             ORIGIN_ID: FieldSpec.model_validate("id"),
         },
-        # what was proved when the parts were built is looked into no deeper than to know sizes
         media={name: MediaSpec() for name, kind in (("images", "image"), ("videos", "video")) if kind in kinds},
         curate=(),
         parts=parts,

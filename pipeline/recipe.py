@@ -69,7 +69,7 @@ class Recipe:
     card: CardText
     card_path: Path
     sources: dict[str, SourceSpec]
-    members: dict[str, Path] = field(default_factory=dict)
+    members: dict[str, Recipe] = field(default_factory=dict)
     """Source -> the recipe whose dataset it is."""
 
     @property

@@ -100,7 +100,7 @@ def build_dataset(
         ShardwrightError: with what is wrong, what is allowed and what to do; what was done stays.
     """
     recipe = load_recipe(recipe_path)
-    for member in dict.fromkeys(recipe.members.values()):
+    for member in dict.fromkeys(member.path for member in recipe.members.values()):
         build_dataset(member, folders, workers=workers, display=display, offline=offline)
     workspace = Workspace(
         work=folders.work / recipe.name, out=folders.out / recipe.name, cache=folders.cache.absolute()

@@ -7,7 +7,6 @@ import shutil
 from typing import TYPE_CHECKING, Any, cast
 
 from pipeline.errors import SourceError
-from pipeline.load_recipe import load_recipe
 from pipeline.manifest import fingerprint
 from pipeline.network.urls import hide_secrets, parse_url
 from pipeline.recipe import all_rows
@@ -81,7 +80,7 @@ def _holds_samples(build: Build, name: str) -> bool:
 
 def _dataset(build: Build, name: str) -> tuple[Path, dict[str, Any]]:
     """Return the dataset of another recipe, which was built before this one."""
-    recipe = load_recipe(build.recipe.members[name])
+    recipe = build.recipe.members[name]
     folder = build.workspace.out.parent.resolve() / recipe.name
     if not folder.is_dir():
         raise SourceError(f"source {name!r}: there is no dataset {folder}", hint=f"build {recipe.path} first")
